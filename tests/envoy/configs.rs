@@ -1,0 +1,80 @@
+//! What holds for every scenario folder.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use graylane_tests::on_every_envoy;
+use graylane_tests::paths;
+use graylane_tests::stage::Stage;
+use serde_json::Value;
+
+on_every_envoy!(envoy_accepts_every_config);
+
+fn envoy_accepts_every_config(stage: &Stage) -> Result<()> {
+    for name in scenarios()? {
+        let scenario = stage.copy(&name)?;
+        for config in envoy_files(&scenario.folder)? {
+            let file = config.file_name().context("a file has a name")?.to_string_lossy();
+            scenario.how(&file, 9901, 1)?.validate().with_context(|| name.clone())?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_config_splits_metric_labels_the_same_way() {
+    let mut kinds = BTreeSet::new();
+    for name in scenarios().unwrap() {
+        for config in envoy_files(&paths::root().join("envoy-configs").join(&name)).unwrap() {
+            let bootstrap: Value = read_yaml(&config).unwrap();
+            let tags = bootstrap.pointer("/stats_config/stats_tags").expect("stats_tags");
+            kinds.insert(tags.to_string());
+        }
+    }
+    assert_eq!(kinds.len(), 1, "{kinds:#?}");
+}
+
+#[test]
+fn every_scenario_has_what_a_person_needs() {
+    for name in scenarios().unwrap() {
+        let folder = paths::root().join("envoy-configs").join(&name);
+        for file in ["README.md", "proxies.yaml"] {
+            assert!(folder.join(file).is_file(), "{name} has no {file}");
+        }
+        assert!(!envoy_files(&folder).unwrap().is_empty(), "{name} has no bootstrap");
+    }
+}
+
+fn scenarios() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(paths::root().join("envoy-configs"))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    ensure!(!names.is_empty(), "there are no scenarios");
+    names.sort();
+    Ok(names)
+}
+
+/// Files that begin an Envoy: those with `static_resources`.
+fn envoy_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml");
+        if is_yaml && fs::read_to_string(&path)?.contains("\nstatic_resources:") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read_yaml(path: &Path) -> Result<Value> {
+    let text = fs::read_to_string(path)?;
+    serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
+}

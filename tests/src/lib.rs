@@ -1,0 +1,16 @@
+//! What the tests are told with: real Envoys, scenario folders, toy applications, clients.
+//!
+//! Everything here waits by polling with a deadline and never sleeps for a fixed time; every process
+//! is started in its own group and ended by its id when its owner is dropped.
+
+pub mod app;
+pub mod client;
+pub mod console;
+pub mod ecds;
+pub mod envoy;
+pub mod paths;
+pub mod poll;
+pub mod ports;
+pub mod scenario;
+pub mod stage;
+pub mod stats;
