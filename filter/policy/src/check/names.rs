@@ -1,0 +1,42 @@
+//! Names: what may stand in a label, a header, a cookie.
+
+use crate::problem::Problems;
+
+/// A DNS label (RFC 1123): lower-case letters, digits, dashes inside; at most 63.
+pub(super) fn is_dns_label(name: &str) -> bool {
+    let ends_well = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = name.as_bytes();
+    let inside = bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
+    inside && bytes.len() <= 63 && ends_well(bytes.first()) && ends_well(bytes.last())
+}
+
+/// A token (RFC 9110, section 5.6.2), the form of header and cookie names; at most 128.
+pub(super) fn is_token(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.len() <= 128 && name.bytes().all(token)
+}
+
+/// A metric label value of ours: printable, without blanks and `;`, which part labels from each other.
+pub(super) fn is_label_value(value: &str) -> bool {
+    !value.is_empty() && value.len() <= 253 && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';')
+}
+
+/// Requires a header name that a person may configure.
+pub(super) fn require_header(problems: &mut Problems, path: &str, name: &str) -> bool {
+    problems.require(
+        is_token(name),
+        path,
+        format!("`{}` is no header name", name.escape_debug()),
+        "write letters, digits and dashes; use path, method or host for what HTTP/2 calls pseudo headers",
+    )
+}
+
+/// Requires a DNS label.
+pub(super) fn require_dns_label(problems: &mut Problems, path: &str, name: &str) -> bool {
+    problems.require(
+        is_dns_label(name),
+        path,
+        format!("`{}` is no DNS label", name.escape_debug()),
+        "write at most 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit",
+    )
+}
