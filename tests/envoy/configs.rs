@@ -40,7 +40,7 @@ fn every_config_splits_metric_labels_the_same_way() {
 fn every_scenario_has_what_a_person_needs() {
     for name in scenarios().unwrap() {
         let folder = paths::root().join("envoy-configs").join(&name);
-        for file in ["README.md", "proxies.yaml"] {
+        for file in ["README.md", "release/proxies.yaml"] {
             assert!(folder.join(file).is_file(), "{name} has no {file}");
         }
         assert!(!envoy_files(&folder).unwrap().is_empty(), "{name} has no bootstrap");

@@ -32,9 +32,9 @@ pub fn tell(release: Release, story: impl FnOnce(&Stage) -> Result<()>) {
         eprintln!("skipped: {missing:?}");
         return;
     }
-    let stage = Stage::new(release).unwrap_or_else(|error| panic!("{error:?}"));
+    let stage = Stage::new(release).unwrap_or_else(|error| panic!("{error:#}"));
     // The panic comes while the stage is alive, so that dropping it shows the logs.
-    story(&stage).unwrap_or_else(|error| panic!("{error:?}"));
+    story(&stage).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 /// Makes of each story a test on the newest and one on the oldest supported Envoy.
@@ -56,6 +56,14 @@ macro_rules! on_every_envoy {
             }
         }
     )* };
+}
+
+/// Runs the part of a story that holds several connections at once.
+///
+/// # Errors
+/// What the story says.
+pub fn at_once<T>(story: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Runtime::new()?.block_on(story)
 }
 
 // === impl Stage ===
@@ -87,8 +95,9 @@ impl Stage {
         edit: impl Fn(&str, String) -> String,
     ) -> Result<Scenario> {
         let folder = self.folder.join(STAGES.fetch_add(1, Ordering::Relaxed).to_string());
+        let module = module.display().to_string();
         Scenario::copy(name, folder, self.release, &|file, text| {
-            edit(file, text.replace(MODULE, &module.display().to_string()))
+            edit(file, MODULE.iter().fold(text, |text, path| text.replace(path, &module)))
         })
     }
 }
@@ -104,8 +113,10 @@ impl Drop for Stage {
     }
 }
 
-/// What the scenarios call the shipped module, as seen from their folders.
-const MODULE: &str = "../../target/filter/graylane_filter.wasm";
+/// What the scenarios call the shipped module, as seen from their `release` folders and from the
+/// folder their Envoy is started in. The longer path holds the shorter one.
+const MODULE: [&str; 2] =
+    ["../../../target/filter/graylane_filter.wasm", "../../target/filter/graylane_filter.wasm"];
 
 fn show_logs(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

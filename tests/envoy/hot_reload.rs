@@ -1,0 +1,156 @@
+//! Thirty configs in thirty seconds under load: no connection is closed, no request fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use graylane_policy::raw::{RawConfig, RawField, RawRun, RawSlots};
+use graylane_tests::app::App;
+use graylane_tests::client::{Ask, Connection, Protocol};
+use graylane_tests::envoy::Envoy;
+use graylane_tests::scenario::Scenario;
+use graylane_tests::stage::{Stage, at_once};
+use graylane_tests::{ecds, on_every_envoy};
+use http_body_util::BodyExt;
+use tokio::task::JoinHandle;
+
+on_every_envoy!(reloads_under_load_close_and_fail_nothing);
+
+const RELOADS: u64 = 30;
+const WORKERS: u32 = 2;
+
+/// What all clients of a story share.
+#[derive(Clone, Default)]
+struct Traffic {
+    over: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+}
+
+fn reloads_under_load_close_and_fail_nothing(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy_with("header", &graylane_tests::paths::filter()?, behind_apps)?;
+    let envoy = scenario.how("envoy.yaml", 9901, WORKERS)?.ready()?;
+    at_once(async {
+        let _stable = App::serve("orders stable", scenario.port(STABLE)).await?;
+        let _canary = App::serve("orders canary", scenario.port(CANARY)).await?;
+        let traffic = Traffic::default();
+        let clients = traffic.begin(scenario.port(10000)).await?;
+        let stream = traffic.begin_stream(scenario.port(10000)).await?;
+        reload_every_second(&scenario, &envoy, &traffic).await?;
+        traffic.over.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.await??;
+        }
+        stream.await??;
+        nothing_was_disturbed(&envoy)
+    })
+}
+
+async fn reload_every_second(scenario: &Scenario, envoy: &Envoy, traffic: &Traffic) -> Result<()> {
+    let file = scenario.folder.join("ecds/gateway.json");
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    for reload in 1..=RELOADS {
+        every_second.tick().await;
+        let before = traffic.answered.load(Ordering::Relaxed);
+        ecds::change(&file, |document| share_of_canary(document, reload * 300))?;
+        let after = traffic.answered.load(Ordering::Relaxed);
+        ensure!(reload == 1 || after > 0, "no traffic at reload {reload}: {before}");
+    }
+    let (envoy, generation) = (envoy, RELOADS + 1);
+    tokio::task::block_in_place(|| {
+        envoy.wait_for_generation("gateway", generation, WORKERS + 1)
+    })
+}
+
+fn nothing_was_disturbed(envoy: &Envoy) -> Result<()> {
+    let discovery = "extension_config_discovery.http_filter.graylane.gateway";
+    let reloads = envoy.counter(&format!("{discovery}.config_reload"))?;
+    let refused = envoy.counter(&format!("{discovery}.config_fail"))?;
+    ensure!(reloads == RELOADS + 1 && refused == 0, "{reloads} reloads, {refused} refused");
+    for counter in [
+        "listener_manager.listener_modified",
+        "listener_manager.total_filter_chains_draining",
+        "http.gateway.downstream_cx_drain_close",
+        "http.gateway.downstream_cx_destroy_local",
+        "http.gateway.downstream_rq_5xx",
+    ] {
+        ensure!(envoy.counter(counter)? == 0, "{counter} is {}", envoy.counter(counter)?);
+    }
+    Ok(())
+}
+
+fn share_of_canary(document: &mut RawConfig, slots: u64) {
+    let until = u32::try_from(slots).unwrap_or(10_000).min(9_999);
+    for entry in document.groups.iter_mut().filter_map(|group| group.entry.as_mut()) {
+        entry.slots = Some(RawSlots {
+            salt: "shop/summer#1".into(),
+            runs: vec![
+                RawRun { until, lane: "canary".into() },
+                RawRun { until: 10_000, lane: "stable".into() },
+            ],
+            expires_unix: None,
+        });
+        entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
+    }
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    async fn begin(&self, port: u16) -> Result<Vec<JoinHandle<Result<()>>>> {
+        let mut clients = Vec::new();
+        for protocol in [Protocol::Http1, Protocol::Http1, Protocol::Http1, Protocol::Http2] {
+            let connection = Connection::open(port, protocol).await?;
+            clients.push(tokio::spawn(self.clone().ask_until_over(connection)));
+        }
+        Ok(clients)
+    }
+
+    /// One connection for the whole story: it is never opened again.
+    async fn ask_until_over(self, mut connection: Connection) -> Result<()> {
+        let mut user = 0_u64;
+        while !self.over.load(Ordering::Relaxed) {
+            user += 1;
+            let ask = Ask::get("127.0.0.1", "/").header("x-user-id", user.to_string());
+            let answer = connection.send(&ask).await.with_context(|| format!("request {user}"))?;
+            ensure!(answer.status == 200, "request {user} got {}", answer.status);
+            self.answered.fetch_add(1, Ordering::Relaxed);
+            // A pause, so that four clients do not fill both cores of a small machine.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        ensure!(connection.is_open(), "the connection was closed");
+        Ok(())
+    }
+
+    async fn begin_stream(&self, port: u16) -> Result<JoinHandle<Result<()>>> {
+        let mut connection = Connection::open(port, Protocol::Http2).await?;
+        let ask = Ask::get("127.0.0.1", "/").header("x-toy-stream", "50");
+        let mut body = connection.start(&ask).await?.into_body();
+        let over = self.over.clone();
+        Ok(tokio::spawn(async move {
+            let mut ticks = 0;
+            while !over.load(Ordering::Relaxed) {
+                let frame = tokio::time::timeout(Duration::from_secs(5), body.frame()).await?;
+                frame.context("the stream ended")?.context("the stream broke")?;
+                ticks += 1;
+            }
+            ensure!(ticks > 100 && connection.is_open(), "the stream gave {ticks} ticks");
+            Ok(())
+        }))
+    }
+}
+
+const STABLE: u16 = 10_111;
+const CANARY: u16 = 10_112;
+
+/// Lets the clusters point to toy applications, which can stream, instead of to fixed answers.
+fn behind_apps(file: &str, text: String) -> String {
+    if file != "envoy.yaml" {
+        return text;
+    }
+    let (listeners, clusters) = text.split_once("\n  clusters:").unwrap_or((&text, ""));
+    let clusters = clusters
+        .replace("port_value: 10011", &format!("port_value: {STABLE}"))
+        .replace("port_value: 10012", &format!("port_value: {CANARY}"));
+    format!("{listeners}\n  clusters:{clusters}")
+}
