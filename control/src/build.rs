@@ -1,0 +1,204 @@
+//! From checked releases to the documents of the filter, and from documents to what Envoy reads.
+//!
+//! Everything here is pure and cannot fail: doubt was spent in [`crate::release::validate`].
+
+pub mod ecds;
+
+use std::collections::BTreeSet;
+
+use graylane_policy::raw::{
+    ClientMarks, RawConfig, RawDestination, RawEntry, RawGroup, RawLanes, RawSlots, Role, VERSION,
+};
+use graylane_policy::slots::{SlotTable, evolve};
+use serde::{Deserialize, Serialize};
+
+use crate::release::{Member, Release};
+
+/// Where a document runs: the side of the proxy, and whether lanes are chosen there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Side {
+    /// A gateway, which chooses lanes for its clients.
+    Gateway,
+    /// The inbound side of a sidecar.
+    Inbound,
+    /// The outbound side of a sidecar.
+    Outbound,
+    /// The additional filter of a sidecar that chooses lanes for what comes in.
+    InboundEntry,
+    /// The additional filter of a sidecar that chooses lanes for what its own app sends.
+    OutboundEntry,
+}
+
+/// A release at work: what was asked for, and how far it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Running {
+    /// The release.
+    pub release: Release,
+    /// Salt of the attempt; fixed while it lasts.
+    pub salt: String,
+    /// Which slots are in which lane.
+    pub table: SlotTable,
+    /// Versions that exist but cannot serve now.
+    pub not_ready: BTreeSet<Version>,
+}
+
+/// A version of a member: `orders.shop/canary`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Version {
+    /// The `service` label of the member.
+    pub service: String,
+    /// The lane.
+    pub lane: String,
+}
+
+/// The document of one side for all releases that meet there, in their order.
+pub fn document(generation: u64, side: Side, releases: &[Running]) -> RawConfig {
+    RawConfig {
+        version: VERSION,
+        generation,
+        role: side.role(),
+        entry_only: side.is_additional(),
+        groups: releases.iter().map(|running| group(side, running)).collect(),
+    }
+}
+
+fn group(side: Side, running: &Running) -> RawGroup {
+    let release = &running.release;
+    RawGroup {
+        name: release.group.clone(),
+        rollout: release.id(),
+        carried_header: release.carried_header.clone(),
+        baggage: release.baggage,
+        client_marks: client_marks(side, release),
+        entry: side.chooses().then(|| entry(running)),
+        lanes: RawLanes {
+            names: release.lanes.clone(),
+            destinations: release.members.iter().map(|member| destination(member, running)).collect(),
+            trace: release.trace.clone(),
+        },
+    }
+}
+
+/// The release speaks about clients of the mesh, so its word holds at gateways; a sidecar keeps the
+/// default of its role, since what reaches it has passed a gateway or comes from a peer.
+fn client_marks(side: Side, release: &Release) -> Option<ClientMarks> {
+    if side == Side::Gateway { release.client_marks } else { None }
+}
+
+fn entry(running: &Running) -> RawEntry {
+    let release = &running.release;
+    RawEntry {
+        markers: release.markers.clone(),
+        rules: release.rules.clone(),
+        slots: Some(RawSlots { salt: running.salt.clone(), runs: running.table.to_runs(), expires_unix: None }),
+        stickiness: release.stickiness.clone(),
+        claims: release.claims.clone(),
+    }
+}
+
+fn destination(member: &Member, running: &Running) -> RawDestination {
+    let is_ready = |lane: &&String| {
+        let version = Version { service: member.label.clone(), lane: (*lane).clone() };
+        !running.not_ready.contains(&version)
+    };
+    RawDestination {
+        service: member.label.clone(),
+        hosts: member.hosts.clone(),
+        ready: member.lanes.iter().filter(is_ready).cloned().collect(),
+        route_by: member.route_by,
+        slow_over_ms: member.latency_ms.clone(),
+    }
+}
+
+// === impl Side ===
+
+impl Side {
+    /// Every side there is.
+    pub const ALL: [Side; 5] = [Side::Gateway, Side::Inbound, Side::Outbound, Side::InboundEntry, Side::OutboundEntry];
+
+    /// The role of the side's documents.
+    pub fn role(self) -> Role {
+        match self {
+            Self::Gateway => Role::Gateway,
+            Self::Inbound | Self::InboundEntry => Role::Inbound,
+            Self::Outbound | Self::OutboundEntry => Role::Outbound,
+        }
+    }
+
+    /// The side of a role; on a sidecar, choosing lanes is work of an additional filter.
+    pub fn of(role: Role, chooses: bool) -> Self {
+        match (role, chooses) {
+            (Role::Gateway, _) => Self::Gateway,
+            (Role::Inbound, false) => Self::Inbound,
+            (Role::Inbound, true) => Self::InboundEntry,
+            (Role::Outbound, false) => Self::Outbound,
+            (Role::Outbound, true) => Self::OutboundEntry,
+        }
+    }
+
+    /// Whether lanes are chosen here.
+    pub fn chooses(self) -> bool {
+        self == Self::Gateway || self.is_additional()
+    }
+
+    /// Name of the filter: its ECDS resource and its root id.
+    pub fn filter_name(self) -> &'static str {
+        match self {
+            Self::Gateway => "graylane.gateway",
+            Self::Inbound => "graylane.inbound",
+            Self::Outbound => "graylane.outbound",
+            Self::InboundEntry | Self::OutboundEntry => "graylane.entry",
+        }
+    }
+
+    /// The `role` label of the filter's gauges.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+            Self::InboundEntry | Self::OutboundEntry => "entry",
+        }
+    }
+
+    fn is_additional(self) -> bool {
+        matches!(self, Self::InboundEntry | Self::OutboundEntry)
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// A release at its beginning: everything ready, everybody in stable.
+    pub fn new(release: Release) -> Self {
+        let salt = salt(&release, 1);
+        Self { release, salt, table: SlotTable::all_stable(), not_ready: BTreeSet::new() }
+    }
+
+    /// A release at the weights of its file, as if they had been given at once.
+    pub fn at_its_weights(release: Release) -> Self {
+        let mut running = Self::new(release);
+        // Checked weights always make a table.
+        if let Ok(table) = evolve(&running.table, &running.release.weights) {
+            running.table = table;
+        }
+        running
+    }
+}
+
+/// The salt of an attempt. It holds the name of the release, so that two releases divide the same
+/// users independently, and the number of the attempt, so that a second one does not hit the same
+/// users first again.
+pub fn salt(release: &Release, attempt: u32) -> String {
+    format!("{}#{attempt}", release.id())
+}
+
+// === impl Version ===
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.service, self.lane)
+    }
+}

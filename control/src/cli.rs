@@ -1,0 +1,126 @@
+//! The command line. Data goes to stdout and words to stderr; exit codes mean something.
+
+mod explain;
+mod push;
+mod render;
+mod schema;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::local::LocalError;
+use crate::release::finding::Findings;
+
+/// How a command ended, as the exit code says it. Usage errors exit with 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, and where it matters acknowledged.
+    Done = 0,
+    /// An input is wrong or something failed.
+    Failed = 1,
+    /// Written, but not every proxy runs it yet.
+    NotAcknowledged = 3,
+    /// Written, but a proxy refused it and keeps what it had.
+    Refused = 4,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; for `push`: every worker of every proxy runs it
+  1  an input is wrong or something failed; the text says what and how to mend it
+  2  the command line is wrong
+  3  written, but not every proxy runs it in time
+  4  written, but a proxy refused it and keeps what it had";
+
+#[derive(Debug, Parser)]
+#[command(version, about = "Full-chain gray release for Envoy and Istio", after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the document that a filter gets for a release
+    Render(render::Args),
+    /// Bring the releases of a folder to its Envoys, and wait until every worker runs them
+    Push(push::Args),
+    /// Say where a request would go, and why
+    Explain(explain::Args),
+    /// Print the JSON Schema of the filter's config, or of release files
+    Schema(schema::Args),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let name = args.first().map_or("graylane", |first| display_name(Path::new(first)));
+    let matches = Cli::command().name(name).bin_name(name).get_matches_from(args.clone());
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let result = match cli.command {
+        Command::Render(args) => render::run(&args),
+        Command::Push(args) => push::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Schema(args) => schema::run(&args),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        report(&error);
+        Exit::Failed
+    });
+    ExitCode::from(exit as u8)
+}
+
+/// Problems of the input stand one to a line, as compilers print them.
+fn report(error: &anyhow::Error) {
+    let nested = error.downcast_ref::<LocalError>().and_then(|error| match error {
+        LocalError::Input(findings) => Some(findings),
+        _ => None,
+    });
+    match error.downcast_ref::<Findings>().or(nested) {
+        Some(findings) => {
+            let count = findings.0.len();
+            eprintln!("{findings}\nerror: {count} problem{} found", if count == 1 { "" } else { "s" });
+        }
+        None => eprintln!("error: {error:#}"),
+    }
+}
+
+/// The name in help texts: users of the kubectl plugin type `kubectl graylane`.
+fn display_name(program: &Path) -> &'static str {
+    let stem = program.file_stem().unwrap_or_default();
+    if stem == "kubectl-graylane" { "kubectl graylane" } else { "graylane" }
+}
+
+/// Prints data. A reader that goes away, such as `head`, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// A table in the manner of kubectl: columns, no borders.
+fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    table
+}

@@ -1,0 +1,14 @@
+//! Control of gray releases: from release files to the documents that the filter runs, and back from
+//! proxies to what they say they run.
+//!
+//! The binary `graylane` is a thin shell over this library: [`cli`] reads the command line, [`release`]
+//! and [`build`] are pure, [`local`] keeps a folder, [`ack`] asks proxies.
+
+#![forbid(unsafe_code)]
+
+pub mod ack;
+pub mod build;
+pub mod cli;
+pub mod http;
+pub mod local;
+pub mod release;

@@ -1,0 +1,152 @@
+//! A folder as the place where releases live and where proxies get their config, for Envoys without a
+//! cluster: release files, `proxies.yaml`, `state.json`, and the ECDS files that the Envoys watch.
+//!
+//! Only `state.json` and the ECDS files are written, each in one step, so that neither an Envoy nor
+//! another `graylane` ever reads half a file.
+
+pub mod proxies;
+pub mod push;
+pub mod state;
+mod write;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use self::proxies::Proxies;
+use self::state::State;
+use crate::release::finding::Findings;
+use crate::release::read::{self, Source};
+
+const PROXIES: &str = "proxies.yaml";
+const STATE: &str = "state.json";
+const LOCK: &str = ".graylane.lock";
+
+/// A folder that this process alone writes to while it holds the value.
+#[derive(Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    _lock: File,
+}
+
+/// Why the folder cannot be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The folder cannot be opened or locked.
+    #[error("folder {} cannot be used", .dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process is writing.
+    #[error("another graylane is at work in {}; wait for it to end", .0.display())]
+    Busy(PathBuf),
+    /// An input is wrong; every problem is listed.
+    #[error(transparent)]
+    Input(#[from] Findings),
+    /// A file cannot be read.
+    #[error("{} cannot be read", .file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{} cannot be written", .file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+// === impl Folder ===
+
+impl Folder {
+    /// Opens a folder and keeps other processes from writing to it.
+    ///
+    /// # Errors
+    /// When it is no folder, cannot be written to, or is in use.
+    pub fn open(dir: &Path) -> Result<Self, LocalError> {
+        let failed = |source| LocalError::Folder { dir: dir.into(), source };
+        let real = dir.canonicalize().map_err(failed)?;
+        let lock = File::options().create(true).append(true).open(real.join(LOCK)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: real, _lock: lock }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(LocalError::Busy(dir.into())),
+            Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// The releases of the folder: every `*.yaml` and `*.yml` but `proxies.yaml`, in order of name.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is no release, or when there is none.
+    pub fn sources(&self) -> Result<Vec<Source>, LocalError> {
+        let mut sources = Vec::new();
+        let mut findings = Vec::new();
+        for file in self.release_files()? {
+            match read::read_file(&file) {
+                Ok(read) => sources.extend(read),
+                Err(found) => findings.extend(found.0),
+            }
+        }
+        if !findings.is_empty() {
+            return Err(Findings(findings).into());
+        }
+        if sources.is_empty() {
+            let mend = "put a release file there, such as release.yaml";
+            return Err(Findings::of(self.dir.display().to_string(), "holds no release", mend).into());
+        }
+        Ok(sources)
+    }
+
+    fn release_files(&self) -> Result<Vec<PathBuf>, LocalError> {
+        let failed = |source| LocalError::Folder { dir: self.dir.clone(), source };
+        let mut files = Vec::new();
+        for entry in self.dir.read_dir().map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+            if is_yaml && path.file_name().is_some_and(|name| name != PROXIES) {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The proxies of the folder.
+    ///
+    /// # Errors
+    /// When `proxies.yaml` cannot be read or makes no sense.
+    pub fn proxies(&self) -> Result<Proxies, LocalError> {
+        Ok(proxies::read(&self.dir.join(PROXIES))?)
+    }
+
+    /// What was pushed last; the beginning if nothing was.
+    ///
+    /// # Errors
+    /// When `state.json` cannot be read or was changed by hand into something else.
+    pub fn state(&self) -> Result<State, LocalError> {
+        state::read(&self.dir.join(STATE))
+    }
+
+    /// Keeps the state, so that it outlives this process and a crash of the machine.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, state: &State) -> Result<(), LocalError> {
+        write::json(&self.dir.join(STATE), state)
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
