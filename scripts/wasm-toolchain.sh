@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # How a wasm target is compiled on this machine. Source it after lib.sh, then:
 #
-#   wasm_way TARGET              sets WASM_WAY to `rustup` or `debian`, installing what is missing
-#   wasm_cargo TARGET ARGS...    runs cargo that way, in the target folder of that way
+#   wasm_way TARGET                   sets WASM_WAY to `rustup` or `debian`, installing what is missing
+#   wasm_cargo TARGET VERB ARGS...    runs `cargo VERB ARGS...` that way, in the target folder of that way
 #
 # The ordinary way is rustup's prebuilt standard library. Where rustup cannot download one, Debian's
 # rustc-web builds the standard library from source. GRAYLANE_WASM=rustup|debian decides by hand.
@@ -71,16 +71,16 @@ wasm_linker() {
 # WASM_DIR (default `wasm`) names the folder below target/: each way and each feature set has its own,
 # because cargo gives a cdylib no hash in its name and would mix up two variants in one folder.
 wasm_cargo() {
-  local target=$1 upper
-  shift
+  local target=$1 verb=$2 flags=${RUSTFLAGS:-} upper
+  shift 2
   export CARGO_TARGET_DIR=$ROOT/target/${WASM_DIR:-wasm}/$WASM_WAY
   if [ "$WASM_WAY" = rustup ]; then
-    cargo "$@" --target "$target"
+    cargo "$verb" --target "$target" "$@"
     return
   fi
   upper=$(printf '%s' "$target" | tr 'a-z-' 'A-Z_')
-  env "CARGO_TARGET_${upper}_LINKER=$(wasm_linker)" \
+  [ "$target" != wasm32-wasip1 ] || flags="$flags -L/usr/lib/wasm32-wasi"
+  env "CARGO_TARGET_${upper}_LINKER=$(wasm_linker)" "RUSTFLAGS=$flags" \
     RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc \
-    "RUSTFLAGS=${RUSTFLAGS:-} -L/usr/lib/wasm32-wasi" \
-    /usr/bin/cargo "$@" --target "$target" -Zbuild-std=std,panic_abort -Zbuild-std-features=
+    /usr/bin/cargo "$verb" --target "$target" -Zbuild-std=std,panic_abort -Zbuild-std-features= "$@"
 }

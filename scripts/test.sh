@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Runs all tests, the fast ones first.
+#
+#   scripts/test.sh [STAGE...]      the stages are listed in STAGES, and run in that order
+#
+# Cargo is always called for the whole workspace, so that every stage shares one set of compiled
+# dependencies: naming single packages would select other features and compile them again.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$ROOT/scripts/wasm-toolchain.sh"
+
+STAGES=(fmt clippy rustdoc native doc filter wasm-core envoy fuzz generate)
+
+main() {
+  local stage
+  cd "$ROOT"
+  use_toolchain
+  for stage in "$@"; do
+    [[ " ${STAGES[*]} " == *" $stage "* ]] || die "no stage '$stage'. The stages: ${STAGES[*]}"
+  done
+  [ $# -gt 0 ] || set -- "${STAGES[@]}"
+  for stage in "${STAGES[@]}"; do
+    [[ " $* " == *" $stage "* ]] && run_stage "$stage"
+  done
+  printf '\nall stages passed: %s (%d s)\n' "$*" $SECONDS
+}
+
+run_stage() {
+  local began=$SECONDS
+  printf '\n=== %s: %s\n' "$1" "$("about_${1//-/_}")"
+  "stage_${1//-/_}"
+  printf -- '--- %s took %d s\n' "$1" $((SECONDS - began))
+}
+
+about_fmt() { echo "formatting"; }
+stage_fmt() { cargo fmt --all --check; }
+
+about_clippy() { echo "clippy on all native targets, warnings denied"; }
+stage_clippy() { cargo clippy --workspace --all-targets --quiet -- -D warnings; }
+
+about_rustdoc() { echo "documentation, warnings denied"; }
+stage_rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet; }
+
+# The CLI binary is built here too: the Envoy tests run it.
+about_native() { echo "unit tests, properties, stream stories, the CLI"; }
+stage_native() {
+  local targets=() name
+  for name in $(integration_tests | grep -vx envoy); do targets+=(--test "$name"); done
+  cargo build --workspace --lib --bins --tests
+  cargo test --workspace --lib --bins "${targets[@]}"
+}
+
+# Names of all integration test targets in the workspace.
+integration_tests() {
+  cargo metadata --no-deps --format-version 1 |
+    grep -o '"kind":\["test"\],"crate_types":\["bin"\],"name":"[^"]*"' | sed 's/.*"name":"//; s/"$//'
+}
+
+about_doc() { echo "examples in the documentation"; }
+stage_doc() { cargo test --workspace --doc --quiet; }
+
+about_filter() { echo "the shipped module and its twin that traps on demand; clippy for wasm"; }
+stage_filter() {
+  scripts/build-filter.sh >/dev/null
+  scripts/build-filter.sh --features trap-on-demand --out graylane_filter_trap >/dev/null
+  node scripts/check-module.mjs target/filter/graylane_filter.wasm
+  clippy_wasm
+}
+
+# Only rustup's toolchain has clippy together with a wasm standard library.
+clippy_wasm() {
+  wasm_way wasm32-wasip1
+  if [ "$WASM_WAY" = rustup ]; then
+    WASM_DIR=wasm-check wasm_cargo wasm32-wasip1 clippy --package graylane-filter --quiet -- -D warnings
+  else
+    say "skipped: clippy for wasm32-wasip1, because Debian's Rust comes without clippy; the native clippy has run"
+  fi
+}
+
+about_wasm_core() { echo "the policy core on wasm32-unknown-unknown, under node"; }
+stage_wasm_core() { scripts/test-wasm-core.sh; }
+
+about_envoy() { echo "the shipped module in real Envoys, $ENVOY_VERSION and $ENVOY_OLDEST"; }
+stage_envoy() {
+  local newest oldest
+  newest=$(scripts/envoy.sh newest)
+  oldest=$(scripts/envoy.sh oldest)
+  cargo build --workspace --lib --bins --tests
+  ENVOY_BIN=$newest ENVOY_OLDEST_BIN=$oldest cargo test --workspace --test envoy
+}
+
+about_fuzz() { echo "a short run of every fuzz target"; }
+stage_fuzz() { scripts/fuzz-smoke.sh; }
+
+about_generate() { echo "generated files are what the code generates"; }
+stage_generate() { scripts/generate.sh --check; }
+
+main "$@"
