@@ -73,7 +73,7 @@ fn check_document(raw: &RawConfig, problems: &mut Problems) {
 
 fn well_known(raw: &RawConfig, headers: &mut HeaderTable) -> WellKnown {
     let baggage = raw.groups.iter().any(|group| group.baggage);
-    let trace = raw.role != Role::Gateway && raw.groups.iter().any(|group| group.lanes.trace.is_some());
+    let trace = raw.role != Role::Gateway && !raw.entry_only && !raw.groups.is_empty();
     WellKnown {
         authority: headers.intern(":authority"),
         route: headers.intern(headers::ROUTE),

@@ -121,7 +121,6 @@ impl Policy {
     pub fn wants_note(&self, inputs: &Inputs<'_>) -> bool {
         let lost = |at: usize| choose::incoming(self, at, inputs).is_none();
         self.role == Role::Outbound
-            && self.wellknown.trace.is_some()
             && self.groups.iter().enumerate().any(|(at, group)| group.trace_ttl_ms(inputs.workload).is_some() && lost(at))
     }
 
@@ -142,6 +141,11 @@ impl Policy {
     /// Whether a request is gRPC.
     pub fn is_grpc(&self, headers: &Captured<'_>) -> bool {
         is_grpc(headers.get(self.wellknown.content_type))
+    }
+
+    /// Whether a request is a mirrored copy, which counts nowhere.
+    pub fn is_mirror(&self, headers: &Captured<'_>) -> bool {
+        headers.get(self.wellknown.authority).is_some_and(crate::outcome::is_mirror)
     }
 
     /// The member a request is for.

@@ -4,17 +4,16 @@ use crate::authority::Authority;
 
 /// What Envoy knows at the end of a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct End<'e> {
+pub struct End {
     /// HTTP status sent downstream; 0 when none was.
     pub status: u16,
     /// Envoy's response flags (`response.flags`, the legacy bit set).
     pub flags: u64,
-    /// `:authority` of the request.
-    pub authority: Option<&'e [u8]>,
     /// Whether the request was gRPC.
     pub is_grpc: bool,
-    /// `grpc-status` from the trailers, else from the headers.
-    pub grpc_status: Option<&'e [u8]>,
+    /// `response.grpc_status`: from the trailers, else from the headers, else what Envoy makes of the
+    /// HTTP status.
+    pub grpc_status: Option<u64>,
 }
 
 /// The outcome of a request.
@@ -24,7 +23,7 @@ pub enum Outcome {
     Success,
     /// Counted, and a failure: 5xx, or a gRPC status that tells of the server.
     Failure,
-    /// Not counted: the client went away before an answer, or it was a mirrored request.
+    /// Not counted: the client went away before an answer.
     Ignored,
 }
 
@@ -39,28 +38,26 @@ const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
 /// gRPC failures are 2 (unknown), 4 (deadline exceeded), 13 (internal), 14 (unavailable) and 15 (data
 /// loss): the others are answers to the caller. A gRPC answer of HTTP 200 without any status is a
 /// broken stream, and a failure.
-pub fn judge(end: &End<'_>) -> Outcome {
-    if is_client_abort(end) || is_mirror(end.authority) {
+pub fn judge(end: &End) -> Outcome {
+    if is_client_abort(end) {
         return Outcome::Ignored;
     }
     let failed = end.status >= 500 || end.status == 0 || (end.is_grpc && grpc_failed(end));
     if failed { Outcome::Failure } else { Outcome::Success }
 }
 
-fn is_client_abort(end: &End<'_>) -> bool {
+fn is_client_abort(end: &End) -> bool {
     end.flags & (DOWNSTREAM_CONNECTION_TERMINATION | DOWNSTREAM_REMOTE_RESET) != 0
 }
 
-/// Whether a request was mirrored: Envoy appends `-shadow` to the host of those.
-fn is_mirror(authority: Option<&[u8]>) -> bool {
-    authority.is_some_and(|text| {
-        text.ends_with(b"-shadow") || Authority::parse(text).is_some_and(|parsed| parsed.host().ends_with(b"-shadow"))
-    })
+/// Whether a request was mirrored, and so never counts: Envoy appends `-shadow` to the host of those.
+pub fn is_mirror(authority: &[u8]) -> bool {
+    authority.ends_with(b"-shadow") || Authority::parse(authority).is_some_and(|parsed| parsed.host().ends_with(b"-shadow"))
 }
 
-fn grpc_failed(end: &End<'_>) -> bool {
+fn grpc_failed(end: &End) -> bool {
     match end.grpc_status {
-        Some(status) => matches!(status, b"2" | b"4" | b"13" | b"14" | b"15"),
+        Some(status) => matches!(status, 2 | 4 | 13 | 14 | 15),
         None => end.status == 200,
     }
 }

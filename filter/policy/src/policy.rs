@@ -36,7 +36,7 @@ pub(crate) struct WellKnown {
     pub(crate) content_type: HeaderId,
     /// Read only where some group carries its lane in baggage.
     pub(crate) baggage: Option<BaggageHeaders>,
-    /// Read only where some group notes traces.
+    /// Read on sidecars only: the ring links the two sides of one proxy.
     pub(crate) trace: Option<TraceHeaders>,
 }
 
@@ -207,6 +207,12 @@ impl Policy {
     /// Whether the peer's identity is asked for.
     pub fn needs_peer(&self) -> bool {
         self.needs_peer
+    }
+
+    /// Whether some entry may need random bits, for a new unit or a random draw.
+    pub fn needs_random(&self) -> bool {
+        let draws = |entry: &Entry| entry.no_unit != NoUnit::Stable;
+        self.groups.iter().filter_map(|group| group.entry.as_ref()).any(draws)
     }
 
     /// The member that an authority means, with or without its port.

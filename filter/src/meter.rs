@@ -1,0 +1,195 @@
+//! Counting: metric ids by what they count, defined on first use.
+//!
+//! Label values come from the config or from bounded sets, so the number of series does not depend
+//! on what clients send.
+
+use std::cell::RefCell;
+
+use graylane_policy::metric::stat_name;
+use graylane_policy::raw::Role;
+use graylane_policy::{Choice, Cohort, LaneId, Policy, Reason};
+use hashbrown::HashMap;
+
+use crate::host::{Host, MetricKind};
+use crate::ring::Origin;
+
+/// Where a request counts: its destination, the lane that served and the cohort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Position in [`Policy::destinations`]; `None` is `other`.
+    pub destination: Option<usize>,
+    /// The lane that served.
+    pub lane: LaneId,
+    /// The cohort.
+    pub cohort: Cohort,
+}
+
+/// Metric ids of one document.
+pub struct Meter {
+    direction: &'static str,
+    workload: String,
+    ids: RefCell<HashMap<Series, Option<u32>>>,
+}
+
+/// One series, in numbers; its name is built once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Series {
+    Requests(Place, u16),
+    Failures(Place, Option<Origin>),
+    Milliseconds(Place),
+    Slow(Place, u32),
+    Lane { group: usize, lane: LaneId, reason: Reason },
+    Fallback { group: usize, lane: LaneId },
+    Context { group: usize, lane: LaneId, reason: Reason },
+    OpenStreams { group: usize, lane: LaneId },
+}
+
+// === impl Meter ===
+
+impl Meter {
+    /// The meter of a document.
+    pub fn new(policy: &Policy, workload: &str) -> Self {
+        let direction = match policy.role() {
+            Role::Gateway => "gateway",
+            Role::Inbound => "inbound",
+            Role::Outbound => "outbound",
+        };
+        Self { direction, workload: workload.into(), ids: RefCell::default() }
+    }
+
+    /// A finished request, with its HTTP status and how long it took.
+    pub fn request(&self, host: &impl Host, policy: &Policy, place: Place, status: u16, millis: u64) {
+        self.add(host, policy, Series::Requests(place, bounded(status)));
+        if let Some(id) = self.id(host, policy, Series::Milliseconds(place)) {
+            host.record(id, millis);
+        }
+        let destination = place.destination.and_then(|at| policy.destinations().get(at));
+        for &over_ms in destination.map_or(&[][..], |destination| destination.slow_over_ms()) {
+            if millis > u64::from(over_ms) {
+                self.add(host, policy, Series::Slow(place, over_ms));
+            }
+        }
+    }
+
+    /// A failed request; its origin is known on the inbound side only.
+    pub fn failure(&self, host: &impl Host, policy: &Policy, place: Place, origin: Option<Origin>) {
+        self.add(host, policy, Series::Failures(place, origin));
+    }
+
+    /// A group's choice for a request: the pick at an entry, and the lane's source on a sidecar.
+    pub fn choice(&self, host: &impl Host, policy: &Policy, group: usize, choice: &Choice) {
+        let Choice { lane, reason, .. } = *choice;
+        if reason != Reason::None {
+            self.add(host, policy, Series::Lane { group, lane, reason });
+        }
+        if policy.role() != Role::Gateway && !policy.is_entry_only() {
+            self.add(host, policy, Series::Context { group, lane, reason });
+        }
+    }
+
+    /// A request that wanted a lane and is served by stable.
+    pub fn fallback(&self, host: &impl Host, policy: &Policy, group: usize, wanted: LaneId) {
+        self.add(host, policy, Series::Fallback { group, lane: wanted });
+    }
+
+    /// Streams open on a lane: one more, or one less.
+    pub fn open_streams(&self, host: &impl Host, policy: &Policy, group: usize, lane: LaneId, offset: i64) {
+        if let Some(id) = self.id(host, policy, Series::OpenStreams { group, lane }) {
+            host.add(id, offset);
+        }
+    }
+
+    fn add(&self, host: &impl Host, policy: &Policy, series: Series) {
+        if let Some(id) = self.id(host, policy, series) {
+            host.add(id, 1);
+        }
+    }
+
+    fn id(&self, host: &impl Host, policy: &Policy, series: Series) -> Option<u32> {
+        if let Some(id) = self.ids.borrow().get(&series) {
+            return *id;
+        }
+        let id = host.metric(series.kind(), &self.name(policy, series));
+        self.ids.borrow_mut().insert(series, id);
+        id
+    }
+
+    fn name(&self, policy: &Policy, series: Series) -> String {
+        let code;
+        match series {
+            Series::Requests(place, status) => {
+                code = status.to_string();
+                self.placed("graylane_requests_total", policy, place, &[("status_code", &code)])
+            }
+            Series::Failures(place, origin) => {
+                let origin = origin.unwrap_or(Origin::Unknown).as_str();
+                self.placed("graylane_failures_total", policy, place, &[("origin", origin)])
+            }
+            Series::Milliseconds(place) => self.placed("graylane_request_milliseconds", policy, place, &[]),
+            Series::Slow(place, over_ms) => {
+                code = over_ms.to_string();
+                self.placed("graylane_slow_requests_total", policy, place, &[("over_ms", &code)])
+            }
+            Series::Lane { group, lane, reason } => lane_total(policy, group, lane, reason.as_str()),
+            Series::Fallback { group, lane } => lane_total(policy, group, lane, "fallback"),
+            Series::Context { group, lane, reason } => {
+                let (_, lane) = names(policy, group, lane);
+                let labels = [("workload", self.workload.as_str()), ("direction", self.direction)];
+                let rest = [("lane", lane), ("source", source_of(reason))];
+                stat_name("graylane_context_total", &[labels, rest].concat())
+            }
+            Series::OpenStreams { group, lane } => {
+                let (rollout, lane) = names(policy, group, lane);
+                stat_name("graylane_open_streams", &[("rollout", rollout), ("lane", lane)])
+            }
+        }
+    }
+
+    fn placed(&self, name: &str, policy: &Policy, place: Place, extra: &[(&str, &str)]) -> String {
+        let destination = place.destination.and_then(|at| policy.destinations().get(at));
+        let (service, rollout, lane) = match destination {
+            Some(destination) => {
+                let (rollout, lane) = names(policy, destination.group(), place.lane);
+                (destination.service(), rollout, lane)
+            }
+            None => ("other", "none", "stable"),
+        };
+        let labels = [("service", service), ("rollout", rollout), ("lane", lane)];
+        let rest = [("cohort", place.cohort.as_str()), ("direction", self.direction)];
+        stat_name(name, &[&labels[..], &rest[..], extra].concat())
+    }
+}
+
+// === impl Series ===
+
+impl Series {
+    fn kind(self) -> MetricKind {
+        match self {
+            Self::Milliseconds(_) => MetricKind::Histogram,
+            Self::OpenStreams { .. } => MetricKind::Gauge,
+            _ => MetricKind::Counter,
+        }
+    }
+}
+
+fn lane_total(policy: &Policy, group: usize, lane: LaneId, reason: &str) -> String {
+    let (rollout, lane) = names(policy, group, lane);
+    stat_name("graylane_lane_total", &[("rollout", rollout), ("lane", lane), ("reason", reason)])
+}
+
+fn names(policy: &Policy, group: usize, lane: LaneId) -> (&str, &str) {
+    policy.groups().get(group).map_or(("none", "stable"), |group| (group.rollout(), group.lane_name(lane)))
+}
+
+/// Where a lane was read from; a lane chosen right here came from the entry.
+fn source_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Header | Reason::Baggage | Reason::Pod | Reason::Trace | Reason::None => reason.as_str(),
+        Reason::Tag | Reason::Rule | Reason::Slot | Reason::Expired => "entry",
+    }
+}
+
+/// A status code that may become a label: what HTTP allows, and 0 for everything else.
+fn bounded(status: u16) -> u16 {
+    if (100..600).contains(&status) { status } else { 0 }
+}

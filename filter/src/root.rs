@@ -1,0 +1,102 @@
+//! One root context: one config document in force on one worker.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use graylane_policy::hash::seed_of;
+use graylane_policy::metric::stat_name;
+use graylane_policy::{ConfigError, PodLane, Policy};
+
+use crate::host::{Host, Level, MetricKind};
+use crate::meter::Meter;
+use crate::roster::{self, Entry};
+
+/// Pod label with the lane of the pod.
+const LANE_LABEL: &str = "graylane.io/lane";
+/// Pod label with the lane group of the pod; needed only where groups share lane names.
+const GROUP_LABEL: &str = "graylane.io/group";
+
+/// A document in force, and what belongs to it. Streams hold on to the one they began with.
+pub struct Active<H> {
+    /// The proxy.
+    pub host: Rc<H>,
+    /// The compiled document.
+    pub policy: Policy,
+    /// Its metrics.
+    pub meter: Meter,
+    /// The lane of the pod this proxy belongs to.
+    pub pod: Option<PodLane>,
+    /// WORKLOAD_NAME of that pod, or `unknown`.
+    pub workload: String,
+    document: u64,
+    configured_unix_ms: Cell<Option<u64>>,
+}
+
+/// Reads the document the host holds.
+///
+/// Deterministic but for the node's own labels, which never decide whether a document is accepted: a
+/// config that one VM takes, all take.
+///
+/// # Errors
+/// When the document is bad. The reason is logged and counted; Envoy keeps the last good one.
+pub fn configure<H: Host>(host: &Rc<H>) -> Result<Active<H>, ConfigError> {
+    let json = host.configuration();
+    let policy = Policy::parse(&json).inspect_err(|error| refuse(&**host, error))?;
+    let pod = pod_of(&**host, &policy);
+    let workload = node_text(&**host, &["WORKLOAD_NAME"]).unwrap_or_else(|| "unknown".into());
+    host.set_tick_ms(roster::FIRST_TICK_MS);
+    Ok(Active {
+        host: Rc::clone(host),
+        meter: Meter::new(&policy, &workload),
+        pod,
+        workload,
+        document: seed_of(&String::from_utf8_lossy(&json)),
+        configured_unix_ms: Cell::new(None),
+        policy,
+    })
+}
+
+fn refuse(host: &impl Host, error: &ConfigError) {
+    host.log(Level::Error, &format!("graylane: config refused, the last good one stays in force: {error}"));
+    let name = stat_name("graylane_config_errors_total", &[("reason", error.category())]);
+    if let Some(id) = host.metric(MetricKind::Counter, &name) {
+        host.add(id, 1);
+    }
+}
+
+fn pod_of(host: &impl Host, policy: &Policy) -> Option<PodLane> {
+    let lane = node_text(host, &["LABELS", LANE_LABEL])?;
+    let group = node_text(host, &["LABELS", GROUP_LABEL]);
+    policy.pod_lane(group.as_deref(), &lane)
+}
+
+fn node_text(host: &impl Host, path: &[&str]) -> Option<String> {
+    let full: Vec<&str> = ["xds", "node", "metadata"].iter().chain(path).copied().collect();
+    String::from_utf8(host.property(&full)?).ok().filter(|text| !text.is_empty())
+}
+
+// === impl Active ===
+
+impl<H: Host> Active<H> {
+    /// One tick: says that this VM runs this document. `vm` is the VM's own random number.
+    pub fn tick(&self, vm: u64) {
+        let now = self.host.now_ns() / 1_000_000;
+        if self.configured_unix_ms.get().is_none() {
+            self.configured_unix_ms.set(Some(now));
+            self.host.set_tick_ms(roster::TICK_MS);
+        }
+        let entry = Entry {
+            vm,
+            generation: self.policy.generation(),
+            document: self.document,
+            configured_unix_ms: self.configured_unix_ms.get().unwrap_or(now),
+            seen_unix_ms: now,
+        };
+        roster::sign(&*self.host, &self.policy, entry);
+    }
+
+    /// The end of this document on this VM. The host would go on ticking a root that is gone.
+    pub fn retire(&self) {
+        self.host.set_tick_ms(0);
+    }
+}

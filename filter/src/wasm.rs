@@ -1,0 +1,110 @@
+//! proxy-wasm: the entry points Envoy calls, and the host calls behind [`crate::host::Host`].
+
+mod host;
+mod raw;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+use crate::host::Host;
+use crate::root::{Active, configure};
+use crate::stream::Stream;
+use host::EnvoyHost;
+
+thread_local! {
+    // One VM is one thread. The host outlives documents: metric ids must be defined once in a VM's
+    // life, because Envoy never frees one.
+    static HOST: Rc<EnvoyHost> = Rc::new(EnvoyHost::default());
+    // The root context in force for each plugin (root id) of this VM. Older ones live on until their
+    // last stream ends, and must not speak for the VM any more.
+    static IN_FORCE: RefCell<HashMap<&'static str, u32>> = RefCell::default();
+}
+
+proxy_wasm::main! {{
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, active: None }));
+}}
+
+struct Root {
+    id: u32,
+    active: Option<Rc<Active<EnvoyHost>>>,
+}
+
+struct Http(Stream<EnvoyHost>);
+
+// === impl Root ===
+
+impl Root {
+    fn is_in_force(&self, active: &Active<EnvoyHost>) -> bool {
+        IN_FORCE.with_borrow(|roots| roots.get(active.policy.role_label()) == Some(&self.id))
+    }
+}
+
+impl Context for Root {
+    fn on_done(&mut self) -> bool {
+        if let Some(active) = &self.active {
+            active.retire();
+        }
+        true
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _: usize) -> bool {
+        let host = HOST.with(Rc::clone);
+        match configure(&host) {
+            Ok(active) => {
+                IN_FORCE.with_borrow_mut(|roots| roots.insert(active.policy.role_label(), self.id));
+                self.active = Some(Rc::new(active));
+                true
+            }
+            // Told and counted by `configure`; false makes Envoy keep the last good document.
+            Err(_) => false,
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let Some(active) = &self.active else { return };
+        if self.is_in_force(active) {
+            active.tick(active.host.vm());
+        } else {
+            active.retire();
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        // Envoy creates streams only after a document was accepted. Should that ever change, the
+        // request passes untouched, to stable.
+        let active = self.active.as_ref().map(Rc::clone)?;
+        Some(Box::new(Http(Stream::new(active))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+// === impl Http ===
+
+impl Context for Http {}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        #[cfg(feature = "trap-on-demand")]
+        host::trap_if_asked();
+        self.0.on_request_headers();
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        self.0.on_response_headers();
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.0.on_log();
+    }
+}
