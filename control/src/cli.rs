@@ -1,5 +1,6 @@
 //! The command line. Data goes to stdout and words to stderr; exit codes mean something.
 
+mod app;
 mod explain;
 mod push;
 mod render;
@@ -53,6 +54,9 @@ enum Command {
     Explain(explain::Args),
     /// Print the JSON Schema of the filter's config, or of release files
     Schema(schema::Args),
+    /// Run the toy service of the demo
+    #[command(hide = true)]
+    App(app::Args),
 }
 
 /// Runs the command line of this process.
@@ -69,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Push(args) => push::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::App(args) => app::run(&args),
     };
     let exit = result.unwrap_or_else(|error| {
         report(&error);

@@ -1,0 +1,328 @@
+//! A toy service for the demo and the scenarios: it answers with what it saw, and calls the next one.
+//!
+//! The query of a request decides what happens, at every service on the way:
+//! - `forward=all|baggage|trace|none`: which headers are passed on; default all
+//! - `hops=N`: how many further services are called; default all of them
+//! - `fail=NAME:STATUS`, `delay=NAME:MILLISECONDS`: the service or version of that name does so
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::http::{Ask, Client};
+
+/// How long a call to the next service may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Headers that only concern one connection, or that each call makes anew.
+const PER_HOP: [&str; 5] = ["connection", "content-length", "host", "transfer-encoding", "x-envoy-attempt-count"];
+
+/// What a service is called and whom it calls.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Name and version, such as `cart-stable`.
+    pub name: String,
+    /// The next service, if there is one.
+    pub call: Option<Next>,
+}
+
+/// The next service.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// Its name: the `host` of the call.
+    pub host: String,
+    /// Where the call goes: the outbound side of the own sidecar.
+    pub addr: String,
+}
+
+/// What a service answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Who answers.
+    pub at: String,
+    /// The carried header as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    /// The route header as it came; there must be none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The baggage as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baggage: Option<String>,
+    /// What the next service answered, or a text that says why it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Value>,
+}
+
+/// A running service. It ends, with its connections, when dropped.
+#[derive(Debug)]
+pub struct App {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// What the query asks for.
+#[derive(Debug, Default, PartialEq)]
+struct Wish {
+    forward: Forward,
+    hops: Option<u32>,
+    fail: Option<StatusCode>,
+    delay: Duration,
+}
+
+/// Which headers are passed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Forward {
+    #[default]
+    All,
+    Baggage,
+    Trace,
+    Nothing,
+}
+
+struct State {
+    setup: Setup,
+    /// Connections to the next service that are not in use.
+    idle: Mutex<Vec<Client>>,
+}
+
+// === impl App ===
+
+impl App {
+    /// Starts a service on a bound listener.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start(listener: TcpListener, setup: Setup) -> std::io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let state = Arc::new(State { setup, idle: Mutex::default() });
+        Ok(Self { addr, task: tokio::spawn(accept(listener, state)) })
+    }
+
+    /// Serves until the task is ended from outside.
+    pub async fn serve(mut self) {
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    // Connections live in the set, so that they end with the service: a stopped version serves nobody.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, state.clone()))),
+                // Such as too many open files: others may close theirs meanwhile.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, state: Arc<State>) {
+    // Without it the kernel holds a small answer back until the one before is acknowledged.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let state = state.clone();
+        async move { Ok::<_, Infallible>(state.answer(request).await) }
+    });
+    let mut server = http1::Builder::new();
+    // As many headers as Envoy lets through in the demo.
+    server.timer(TokioTimer::new()).max_headers(2_000).max_buf_size(1 << 20);
+    // A client that goes away is no news.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+// === impl State ===
+
+impl State {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let wish = Wish::read(request.uri().query().unwrap_or_default(), &self.setup.name);
+        tokio::time::sleep(wish.delay).await;
+        let headers = request.headers();
+        let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let mut status = wish.fail.unwrap_or(StatusCode::OK);
+        let mut seen = Seen {
+            at: self.setup.name.clone(),
+            lane: text("x-release-stage"),
+            route: text("x-graylane-route"),
+            baggage: text("baggage"),
+            next: None,
+        };
+        if let Some(next) = &self.setup.call
+            && wish.hops != Some(0)
+        {
+            match self.call(next, &request, &wish).await {
+                Ok(value) => seen.next = Some(value),
+                Err(message) => {
+                    status = StatusCode::BAD_GATEWAY;
+                    seen.next = Some(Value::String(message));
+                }
+            }
+        }
+        let body = serde_json::to_string(&seen).unwrap_or_default() + "\n";
+        // One buffer, so one write: two would cost 40 ms by delayed acknowledgement.
+        let mut response = Response::new(Full::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+
+    async fn call(&self, next: &Next, request: &Request<Incoming>, wish: &Wish) -> Result<Value, String> {
+        let mut headers = wish.forward.pick(request.headers());
+        headers.insert(HOST, HeaderValue::try_from(&next.host).map_err(|error| error.to_string())?);
+        let mut path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        if let Some(hops) = wish.hops {
+            path = path.replace(&format!("hops={hops}"), &format!("hops={}", hops.saturating_sub(1)));
+        }
+        let mut client = self.take().unwrap_or_else(|| Client::new(&next.addr, PATIENCE));
+        let answer = client.ask(&Ask { method: request.method().clone(), path, headers }).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+        let body = String::from_utf8_lossy(&answer.body);
+        if answer.status.is_success() {
+            serde_json::from_str(&body).map_err(|error| format!("{}: {error}", next.host))
+        } else {
+            Err(format!("{} answered {}: {}", next.host, answer.status.as_u16(), body.trim_end()))
+        }
+    }
+
+    fn take(&self) -> Option<Client> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+// === impl Wish ===
+
+impl Wish {
+    /// Reads the query for the service of this name. What makes no sense is left at its default: a toy
+    /// has nobody to complain to.
+    fn read(query: &str, name: &str) -> Self {
+        let mut wish = Self::default();
+        let service = name.split('-').next().unwrap_or(name);
+        let mine = |value: &str| {
+            let (who, what) = value.split_once(':')?;
+            (who == name || who == service).then(|| what.parse::<u16>().ok())?
+        };
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match key {
+                "forward" => wish.forward = Forward::read(value),
+                "hops" => wish.hops = value.parse().ok(),
+                "fail" => wish.fail = mine(value).and_then(|status| StatusCode::from_u16(status).ok()),
+                "delay" => wish.delay = Duration::from_millis(mine(value).unwrap_or(0).into()),
+                _ => {}
+            }
+        }
+        wish
+    }
+}
+
+// === impl Forward ===
+
+impl Forward {
+    fn read(text: &str) -> Self {
+        match text {
+            "baggage" => Self::Baggage,
+            "trace" => Self::Trace,
+            "none" => Self::Nothing,
+            _ => Self::All,
+        }
+    }
+
+    fn pick(self, all: &HeaderMap) -> HeaderMap {
+        let passes = |name: &str| match self {
+            Self::All => !PER_HOP.contains(&name),
+            Self::Baggage => name == "baggage",
+            Self::Trace => matches!(name, "traceparent" | "tracestate"),
+            Self::Nothing => false,
+        };
+        let picked = all.iter().filter(|(name, _)| passes(name.as_str()));
+        picked.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// The services on the way, in order; a failure ends the list with its text.
+    pub fn path(&self) -> Vec<String> {
+        let mut path = vec![self.at.clone()];
+        match &self.next {
+            Some(Value::String(failure)) => path.push(failure.clone()),
+            Some(next) => path.extend(Self::deserialize(next).map(|next| next.path()).unwrap_or_default()),
+            None => {}
+        }
+        path
+    }
+
+    /// This service and every one after it.
+    pub fn hops(&self) -> Vec<Seen> {
+        let next = self.next.as_ref().and_then(|next| Self::deserialize(next).ok());
+        std::iter::once(self.clone()).chain(next.iter().flat_map(Seen::hops)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_speaks_to_a_service_or_to_one_version() {
+        let wish = |query| Wish::read(query, "orders-canary");
+        assert_eq!(wish("").forward, Forward::All);
+        assert_eq!(wish("forward=trace&hops=2").hops, Some(2));
+        assert_eq!(wish("fail=orders:503").fail, Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(wish("fail=orders-canary:503").fail, Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(wish("fail=orders-stable:503").fail, None);
+        assert_eq!(wish("delay=cart:50").delay, Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_chain_answers_with_its_path_and_forwards_what_was_asked() {
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let last = Setup { name: "orders-stable".into(), call: None };
+        let last = App::start(bind().await.unwrap(), last).unwrap();
+        let next = Next { host: "orders".into(), addr: last.addr.to_string() };
+        let first = App::start(bind().await.unwrap(), Setup { name: "cart-stable".into(), call: Some(next) }).unwrap();
+        let mut client = Client::new(first.addr.to_string(), PATIENCE);
+        let mut ask = async |path: &str| {
+            let ask = Ask::get(path).with("x-release-stage", "canary").with("baggage", "a=b");
+            let answer = client.ask(&ask).await.unwrap();
+            (answer.status.as_u16(), serde_json::from_slice::<Seen>(&answer.body).unwrap())
+        };
+        let (status, seen) = ask("/").await;
+        assert_eq!((status, seen.path()), (200, vec!["cart-stable".to_owned(), "orders-stable".into()]));
+        assert_eq!(seen.hops()[1].lane.as_deref(), Some("canary"));
+        let (_, seen) = ask("/?forward=baggage").await;
+        assert_eq!((seen.hops()[1].lane.clone(), seen.hops()[1].baggage.as_deref()), (None, Some("a=b")));
+        assert_eq!(ask("/?hops=0").await.1.path(), ["cart-stable"]);
+        let (status, seen) = ask("/?fail=orders:503").await;
+        assert_eq!(status, 502);
+        assert!(seen.path()[1].starts_with("orders answered 503"), "{:?}", seen.path());
+        drop(last);
+        assert_eq!(ask("/").await.0, 502);
+        assert_eq!(client.opened, 1);
+    }
+}
