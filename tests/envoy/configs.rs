@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 
 use anyhow::{Context, Result, ensure};
 use graylane_tests::on_every_envoy;
@@ -36,6 +37,24 @@ fn every_config_splits_metric_labels_the_same_way() {
     assert_eq!(kinds.len(), 1, "{kinds:#?}");
 }
 
+/// So the filter, `graylane` and the tests agree on what a document looks like.
+#[test]
+fn every_filter_config_is_what_graylane_renders() {
+    let fresh = tempdir("rendered");
+    let bin = paths::graylane_dir().unwrap().join("graylane");
+    let script = paths::root().join("envoy-configs/render.sh");
+    let status = Command::new(script).arg(&fresh).env("GRAYLANE", bin).status().unwrap();
+    assert!(status.success(), "render.sh failed");
+    for name in scenarios().unwrap() {
+        for entry in fs::read_dir(fresh.join(&name).join("ecds")).unwrap() {
+            let file = Path::new(&name).join("ecds").join(entry.unwrap().file_name());
+            let committed = fs::read_to_string(paths::root().join("envoy-configs").join(&file)).unwrap();
+            let rendered = fs::read_to_string(fresh.join(&file)).unwrap();
+            assert_eq!(committed, rendered, "{}: run envoy-configs/render.sh", file.display());
+        }
+    }
+}
+
 #[test]
 fn every_scenario_has_what_a_person_needs() {
     for name in scenarios().unwrap() {
@@ -45,6 +64,12 @@ fn every_scenario_has_what_a_person_needs() {
         }
         assert!(!envoy_files(&folder).unwrap().is_empty(), "{name} has no bootstrap");
     }
+}
+
+fn tempdir(name: &str) -> PathBuf {
+    let folder = paths::root().join("target/stages").join(format!("{name}-{}", process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 fn scenarios() -> Result<Vec<String>> {
