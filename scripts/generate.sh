@@ -8,7 +8,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-GENERATED=(docs/schema)
+GENERATED=(docs/schema envoy-configs)
 
 main() {
   cd "$ROOT"
@@ -24,11 +24,12 @@ main() {
 }
 
 generate() {
-  cargo build --quiet --workspace --lib --bins --tests
+  cargo build --quiet --workspace --lib --bins --tests # as test.sh builds it
   local graylane=${CARGO_TARGET_DIR:-$ROOT/target}/debug/graylane
   mkdir -p docs/schema
   to docs/schema/filter-config.json "$graylane" schema
   to docs/schema/gray-release.json "$graylane" schema --release
+  GRAYLANE=$graylane envoy-configs/render.sh
 }
 
 # to FILE COMMAND...: a command that fails leaves the file as it was.
