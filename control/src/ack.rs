@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::build::Side;
-use crate::http::{Ask, Client};
+use crate::http::Client;
+use crate::stats::Stats;
 
 /// How often a proxy is asked.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -73,12 +74,6 @@ pub enum State {
     Unreachable,
     /// Envoy refused it; what ran before still runs.
     Refused,
-}
-
-/// What a proxy says about itself.
-#[derive(Clone, Debug, Default)]
-struct Stats {
-    values: BTreeMap<String, u64>,
 }
 
 /// A wait that knows how the proxies stood before the push.
@@ -174,12 +169,12 @@ fn update(
         }
     };
     report.message = None;
-    report.generation = stats.gauge("graylane_config_generation", filter.side);
-    report.workers = stats.gauge("graylane_config_workers", filter.side);
-    let failed = stats.config_fails(filter.side);
+    report.generation = gauge(stats, "graylane_config_generation", filter.side);
+    report.workers = gauge(stats, "graylane_config_workers", filter.side);
+    let failed = config_fails(stats, filter.side);
     report.state = if report.generation >= report.wanted && report.workers >= report.of_workers {
         State::Acknowledged
-    } else if before.is_some_and(|before| failed > before.config_fails(filter.side)) {
+    } else if before.is_some_and(|before| failed > config_fails(before, filter.side)) {
         report.message = Some("Envoy refused the config; its log says why, and the last good one serves".into());
         State::Refused
     } else {
@@ -187,42 +182,15 @@ fn update(
     };
 }
 
-/// The entries of `/stats?format=json` that matter here.
-async fn stats(client: &mut Client) -> Result<Stats, String> {
-    #[derive(Deserialize)]
-    struct Page {
-        stats: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        name: String,
-        #[serde(default)]
-        value: serde_json::Value,
-    }
-    let ask = Ask::get("/stats?format=json&filter=graylane.*config_");
-    let answer = client.ask(&ask).await.map_err(|error| error.to_string())?;
-    if !answer.status.is_success() {
-        return Err(format!("the admin interface answered {}", answer.status));
-    }
-    let page: Page =
-        serde_json::from_slice(&answer.body).map_err(|error| format!("not Envoy's statistics: {error}"))?;
-    let values = page.stats.into_iter().filter_map(|entry| Some((entry.name, entry.value.as_u64()?)));
-    Ok(Stats { values: values.collect() })
+async fn stats(admin: &mut Client) -> Result<Stats, String> {
+    Stats::read(admin, "graylane.*config_").await.map_err(|error| error.to_string())
 }
 
-// === impl Stats ===
+fn gauge(stats: &Stats, name: &str, side: Side) -> u64 {
+    stats.sum(name, &[("role", side.label())])
+}
 
-impl Stats {
-    fn gauge(&self, name: &str, side: Side) -> u64 {
-        let full = format!("{name}.role=.={};.;", side.label());
-        self.values.iter().filter(|(key, _)| key.ends_with(&full)).map(|(_, value)| *value).max().unwrap_or(0)
-    }
-
-    /// Envoy counts per filter name: `extension_config_discovery.http_filter.<name>.config_fail`, on a
-    /// listener below its own prefix.
-    fn config_fails(&self, side: Side) -> u64 {
-        let full = format!("{}.config_fail", side.filter_name());
-        self.values.iter().filter(|(key, _)| key.ends_with(&full)).map(|(_, value)| *value).sum()
-    }
+/// Envoy counts per filter name: `extension_config_discovery.http_filter.<name>.config_fail`.
+fn config_fails(stats: &Stats, side: Side) -> u64 {
+    stats.sum_ending(&format!("{}.config_fail", side.filter_name()))
 }

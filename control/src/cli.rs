@@ -1,6 +1,7 @@
 //! The command line. Data goes to stdout and words to stderr; exit codes mean something.
 
 mod app;
+mod demo;
 mod explain;
 mod push;
 mod render;
@@ -27,6 +28,8 @@ pub enum Exit {
     NotAcknowledged = 3,
     /// Written, but a proxy refused it and keeps what it had.
     Refused = 4,
+    /// Ended from outside before it was done.
+    Interrupted = 130,
 }
 
 const EXIT_CODES: &str = "\
@@ -35,7 +38,8 @@ Exit codes:
   1  an input is wrong or something failed; the text says what and how to mend it
   2  the command line is wrong
   3  written, but not every proxy runs it in time
-  4  written, but a proxy refused it and keeps what it had";
+  4  written, but a proxy refused it and keeps what it had
+  130  interrupted";
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Full-chain gray release for Envoy and Istio", after_help = EXIT_CODES)]
@@ -54,6 +58,8 @@ enum Command {
     Explain(explain::Args),
     /// Print the JSON Schema of the filter's config, or of release files
     Schema(schema::Args),
+    /// Show it all on this machine: a gateway and four services on real Envoys
+    Demo(demo::Args),
     /// Run the toy service of the demo
     #[command(hide = true)]
     App(app::Args),
@@ -73,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Push(args) => push::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::App(args) => app::run(&args),
     };
     let exit = result.unwrap_or_else(|error| {
@@ -121,7 +128,7 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 }
 
 /// A table in the manner of kubectl: columns, no borders.
-fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header);
     for column in table.column_iter_mut() {

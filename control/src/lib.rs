@@ -10,6 +10,8 @@ pub mod ack;
 pub mod app;
 pub mod build;
 pub mod cli;
+pub mod demo;
 pub mod http;
 pub mod local;
 pub mod release;
+pub mod stats;

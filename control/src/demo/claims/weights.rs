@@ -1,0 +1,165 @@
+//! Claim 2: weights move while traffic flows. Shares are right, users stay where they are while a lane
+//! grows, no connection is closed, and a new weight is in force within moments.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use graylane_policy::hash::slot_of;
+use graylane_policy::slots::SlotTable;
+use tokio::task::JoinHandle;
+
+use crate::demo::binomial::bound;
+use crate::demo::console::Console;
+use crate::demo::stage::Stage;
+use crate::demo::traffic::{Background, Tally, ask_all, client, seen};
+use crate::http::Ask;
+use crate::local::push::{WeightWish, Wish};
+use crate::release::units::{Weight, percent};
+
+/// The weights in percent, as they are pushed.
+const STEPS: [u32; 6] = [0, 5, 25, 50, 100, 0];
+/// Users that are asked at each weight.
+const USERS: usize = 2_000;
+/// Connections that ask for them.
+const CONNECTIONS: usize = 4;
+
+/// What was seen at one weight.
+struct Step {
+    /// By user: whether the canary answered.
+    in_canary: Vec<bool>,
+    /// Users for whom the slot table says something else.
+    wrong: usize,
+    tally: Tally,
+}
+
+/// Checks the claim.
+///
+/// # Errors
+/// When a push is refused or a request is not answered at all.
+pub async fn check(stage: &Stage, console: &mut Console) -> Result<()> {
+    console.claim("2", "Weights 0, 5, 25, 50, 100, 0 pushed by graylane while users send requests");
+    let background = Background::start(&stage.entry(true), 2, Duration::from_millis(5), users(50));
+    let mut tally = Tally::default();
+    let mut wrong = 0;
+    let mut flipped = 0;
+    let mut first_request = Vec::new();
+    let mut all_workers = Vec::new();
+    let mut before: Option<(u32, Vec<bool>)> = None;
+    for percents in STEPS {
+        let pushed = push(stage, console, percents).await?;
+        if let Some(pushed) = pushed {
+            first_request.push(pushed.0);
+            all_workers.push(pushed.1);
+        }
+        console.progress(&format!("{USERS} users at {percents}%"));
+        let step = ask_users(stage).await?;
+        report_share(console, percents, &step.in_canary);
+        if let Some((last, lanes)) = before.take()
+            && last < percents
+        {
+            flipped += lanes.iter().zip(&step.in_canary).filter(|(was, is)| **was && !**is).count();
+        }
+        wrong += step.wrong;
+        tally = tally.with(step.tally);
+        before = Some((percents, step.in_canary));
+    }
+    let tally = tally.with(background.stop().await);
+    report_times(console, &first_request, &all_workers);
+    let zero = |console: &mut Console, what: &str, count: u64| {
+        console.check(count == 0, what, count.to_string(), "0");
+    };
+    zero(console, "users that left the canary while it grew", flipped as u64);
+    zero(console, "users elsewhere than `graylane explain` says", wrong as u64);
+    zero(console, "connections closed by the changes", tally.reopened);
+    zero(console, &format!("failed requests of {}", tally.sent), tally.failed);
+    Ok(())
+}
+
+/// Pushes a weight; returns the time to the first request on it and the time until every worker had
+/// it, in milliseconds. The first weight changes nothing, so there is nothing to wait for.
+async fn push(stage: &Stage, console: &Console, percents: u32) -> Result<Option<(u64, u64)>> {
+    console.progress(&format!("pushing {percents}%"));
+    let weight = Weight(format!("{percents}%"));
+    let wish = Wish { weights: vec![WeightWish { release: None, lane: "canary".into(), weight }], ..Wish::default() };
+    let (old, _) = stage.slots()?;
+    let pushing = stage.begin_push(&wish).await?;
+    let (new, salt) = stage.slots()?;
+    let Some((user, lane)) = first_to_move(&old, &new, &salt) else { return Ok(None) };
+    let probe = probe(stage.entry(true), user, lane, pushing.written());
+    let pushed = pushing.finish().await;
+    anyhow::ensure!(pushed.acknowledged(), "the push of {percents}% was not acknowledged: {:?}", pushed.reports);
+    Ok(Some((probe.await??, pushed.millis())))
+}
+
+/// A user that the new table puts in another lane, and the lane.
+fn first_to_move(old: &SlotTable, new: &SlotTable, salt: &str) -> Option<(String, String)> {
+    (0..100_000).map(|number| format!("probe-{number}")).find_map(|user| {
+        let slot = slot_of(user.as_bytes(), salt);
+        let lane = new.lane_of(slot);
+        (lane != old.lane_of(slot)).then(|| (user, lane.to_owned()))
+    })
+}
+
+/// Asks again and again for one user; ends with the milliseconds from the write to the first answer
+/// from the user's new lane.
+fn probe(entry: String, user: String, lane: String, written: Instant) -> JoinHandle<Result<u64>> {
+    tokio::spawn(async move {
+        let ask = Ask::get("/?hops=0").with("x-user-id", user);
+        let mut client = client(&entry);
+        while written.elapsed() < Duration::from_secs(15) {
+            if seen(&client.ask(&ask).await?)?.at.ends_with(&lane) {
+                return Ok(u64::try_from(written.elapsed().as_millis())?);
+            }
+        }
+        anyhow::bail!("no request was answered on the new weight within 15 s")
+    })
+}
+
+fn users(count: usize) -> Vec<Ask> {
+    (0..count).map(|user| Ask::get("/?hops=0").with("x-user-id", format!("user-{user}"))).collect()
+}
+
+/// Asks once for each user.
+async fn ask_users(stage: &Stage) -> Result<Step> {
+    let (table, salt) = stage.slots()?;
+    let (answers, tally) = ask_all(&stage.entry(true), CONNECTIONS, users(USERS)).await.context("asking the users")?;
+    let in_canary: Vec<bool> = answers.iter().map(|seen| seen.at == "frontend-canary").collect();
+    let expected = |user: usize| table.lane_of(slot_of(format!("user-{user}").as_bytes(), &salt)) == "canary";
+    let wrong = in_canary.iter().enumerate().filter(|(user, is)| expected(*user) != **is).count();
+    Ok(Step { in_canary, wrong, tally })
+}
+
+fn report_share(console: &mut Console, percents: u32, in_canary: &[bool]) {
+    let (hits, draws) = (in_canary.iter().filter(|is| **is).count() as u64, in_canary.len() as u64);
+    let (low, high) = bound(hits, draws);
+    let weight = f64::from(percents) / 100.0;
+    // Nothing and everything are exact, whatever a draw may allow.
+    let holds = match percents {
+        0 => hits == 0,
+        100 => hits == draws,
+        _ => low <= weight && weight <= high,
+    };
+    let share = 100.0 * hits as f64 / draws as f64;
+    let figure = format!("{share:.1}% of users, 99.9% bound {:.1}..{:.1}%", 100.0 * low, 100.0 * high);
+    console.check(
+        holds,
+        format!("share at weight {}", percent(percents * 100)),
+        figure,
+        format!("{percents}% in the bound"),
+    );
+}
+
+fn report_times(console: &mut Console, first_request: &[u64], all_workers: &[u64]) {
+    let (median, worst) = median_and_worst(first_request);
+    let figure = format!("{median} ms median, {worst} ms worst of {}", first_request.len());
+    console.check(worst < 2_000, "from write to the first request on it", figure, "under 2000 ms");
+    let (median, worst) = median_and_worst(all_workers);
+    let figure = format!("{median} ms median, {worst} ms worst");
+    console.check(worst < 5_000, "from write to every worker of every proxy", figure, "under 5000 ms");
+}
+
+fn median_and_worst(values: &[u64]) -> (u64, u64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    (sorted.get(sorted.len() / 2).copied().unwrap_or(0), sorted.last().copied().unwrap_or(0))
+}

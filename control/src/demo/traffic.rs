@@ -1,0 +1,142 @@
+//! Clients of the demo: kept-alive connections, with everything counted that must not happen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use tokio::task::JoinSet;
+
+use crate::app::Seen;
+use crate::http::{Answer, Ask, Client};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a client met.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests that were not answered with 200.
+    pub failed: u64,
+    /// Connections that had to be opened beyond the first of each client.
+    pub reopened: u64,
+    /// The first failure, in words.
+    pub first_failure: Option<String>,
+}
+
+/// Traffic that goes on until it is stopped.
+#[derive(Debug)]
+pub struct Background {
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<Tally>,
+}
+
+/// A client of an entry.
+pub fn client(entry: &str) -> Client {
+    Client::new(entry, PATIENCE)
+}
+
+/// What the services say that answered; any other answer is an error.
+///
+/// # Errors
+/// When the status is not 200 or the body is not of the toy service.
+pub fn seen(answer: &Answer) -> Result<Seen> {
+    let body = String::from_utf8_lossy(&answer.body);
+    anyhow::ensure!(answer.status.is_success(), "answered {}: {}", answer.status.as_u16(), body.trim_end());
+    let mut json = serde_json::Deserializer::from_slice(&answer.body);
+    Seen::deserialize(&mut json).with_context(|| format!("not an answer of ours: {body}"))
+}
+
+/// Asks for each item on several connections and keeps the answers in order.
+///
+/// # Errors
+/// When a request fails.
+pub async fn ask_all(entry: &str, connections: usize, asks: Vec<Ask>) -> Result<(Vec<Seen>, Tally)> {
+    let mut tasks = JoinSet::new();
+    let total = asks.len();
+    let asks = Arc::new(asks);
+    for lane in 0..connections {
+        let (asks, mut client) = (asks.clone(), client(entry));
+        tasks.spawn(async move {
+            let mut answers = Vec::new();
+            for index in (lane..asks.len()).step_by(connections) {
+                answers.push((index, seen(&client.ask(&asks[index]).await?)?));
+            }
+            anyhow::Ok((answers, client.opened))
+        });
+    }
+    let mut all = Vec::with_capacity(total);
+    let mut tally = Tally { sent: total as u64, ..Tally::default() };
+    while let Some(done) = tasks.join_next().await {
+        let (answers, opened) = done??;
+        all.extend(answers);
+        tally.reopened += opened.saturating_sub(1);
+    }
+    all.sort_by_key(|(index, _)| *index);
+    Ok((all.into_iter().map(|(_, seen)| seen).collect(), tally))
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn fail(&mut self, words: String) {
+        self.failed += 1;
+        self.first_failure.get_or_insert(words);
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            failed: self.failed + other.failed,
+            reopened: self.reopened + other.reopened,
+            first_failure: self.first_failure.or(other.first_failure),
+        }
+    }
+}
+
+// === impl Background ===
+
+impl Background {
+    /// Starts clients that send the requests in turn, each on one kept-alive connection, with a pause
+    /// between any two: the machine is to be busy, not overrun.
+    pub fn start(entry: &str, clients: usize, pause: Duration, asks: Vec<Ask>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asks = Arc::new(asks);
+        let mut set = JoinSet::new();
+        for first in 0..clients {
+            let (stop, asks, mut client) = (stop.clone(), asks.clone(), client(entry));
+            set.spawn(async move {
+                let mut tally = Tally::default();
+                for ask in asks.iter().cycle().skip(first) {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    tally.sent += 1;
+                    let answer = client.ask(ask).await.map_err(anyhow::Error::from);
+                    if let Err(error) = answer.and_then(|answer| seen(&answer)) {
+                        tally.fail(format!("{error:#}"));
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+                tally.reopened = client.opened.saturating_sub(1);
+                tally
+            });
+        }
+        Self { stop, clients: set }
+    }
+
+    /// Lets every client finish its request and adds up what they met.
+    pub async fn stop(mut self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut tally = Tally::default();
+        while let Some(done) = self.clients.join_next().await {
+            tally = tally.with(done.unwrap_or_default());
+        }
+        tally
+    }
+}
