@@ -89,9 +89,8 @@ fn publish(host: &impl Host, policy: &Policy, standing: Standing) {
 }
 
 fn encode(roster: &[Entry]) -> Vec<u8> {
-    let words = |entry: &Entry| {
-        [entry.vm, entry.generation, entry.document, entry.configured_unix_ms, entry.seen_unix_ms]
-    };
+    let words =
+        |entry: &Entry| [entry.vm, entry.generation, entry.document, entry.configured_unix_ms, entry.seen_unix_ms];
     roster.iter().flat_map(words).flat_map(u64::to_le_bytes).collect()
 }
 

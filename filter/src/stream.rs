@@ -59,7 +59,8 @@ impl<H: Host> Stream<H> {
             tags: &[],
         };
         let trace = active.policy.trace_id(&headers);
-        let note = trace.filter(|_| active.policy.wants_note(&inputs)).and_then(|trace| ring::look_up(&*active.host, &trace));
+        let note =
+            trace.filter(|_| active.policy.wants_note(&inputs)).and_then(|trace| ring::look_up(&*active.host, &trace));
         inputs.note = note.as_ref();
         let decision = active.policy.decide(&inputs);
         active.carry_out(&decision, &inputs);
@@ -108,8 +109,7 @@ impl Begun {
         trace: Option<TraceId>,
         at_ns: u64,
     ) -> Self {
-        let place =
-            Place { destination: decision.destination, lane: decision.served, cohort: decision.cohort };
+        let place = Place { destination: decision.destination, lane: decision.served, cohort: decision.cohort };
         Self {
             at_ns,
             place,
@@ -138,8 +138,7 @@ impl<H: Host> Active<H> {
             self.meter.choice(&*self.host, &self.policy, group, choice);
         }
         self.count_fallback(decision);
-        let place =
-            Place { destination: decision.destination, lane: decision.served, cohort: decision.cohort };
+        let place = Place { destination: decision.destination, lane: decision.served, cohort: decision.cohort };
         if !self.policy.is_entry_only() {
             self.count_open(&place, 1);
         }

@@ -10,7 +10,6 @@ use hashbrown::HashMap;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
-use crate::host::Host;
 use crate::root::{Active, configure};
 use crate::stream::Stream;
 use host::EnvoyHost;
@@ -24,9 +23,13 @@ thread_local! {
     static IN_FORCE: RefCell<HashMap<&'static str, u32>> = RefCell::default();
 }
 
-proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, active: None }));
-}}
+// The macro writes an exported function without documentation.
+#[allow(missing_docs)]
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|id| Box::new(super::Root { id, active: None }));
+    }}
+}
 
 struct Root {
     id: u32,

@@ -88,8 +88,12 @@ impl Policy {
     pub fn decide<'p>(&'p self, inputs: &Inputs<'_>) -> Decision<'p> {
         let facts = Facts { headers: inputs.headers, peer: inputs.peer, claims: inputs.claims };
         let mut values = Values::new(&self.fields, facts);
-        let choices: Vec<Choice> =
-            self.groups.iter().enumerate().map(|(at, group)| choose::choose(self, group, at, inputs, &mut values)).collect();
+        let choices: Vec<Choice> = self
+            .groups
+            .iter()
+            .enumerate()
+            .map(|(at, group)| choose::choose(self, group, at, inputs, &mut values))
+            .collect();
         let destination = self.destination(inputs.headers);
         let (served, cohort) = self.served(&choices, destination, inputs.pod);
         let issued = choices.iter().any(|choice| choice.issued);
@@ -121,7 +125,11 @@ impl Policy {
     pub fn wants_note(&self, inputs: &Inputs<'_>) -> bool {
         let lost = |at: usize| choose::incoming(self, at, inputs).is_none();
         self.role == Role::Outbound
-            && self.groups.iter().enumerate().any(|(at, group)| group.trace_ttl_ms(inputs.workload).is_some() && lost(at))
+            && self
+                .groups
+                .iter()
+                .enumerate()
+                .any(|(at, group)| group.trace_ttl_ms(inputs.workload).is_some() && lost(at))
     }
 
     /// What the inbound side notes of a request for the outbound side of the same proxy: its lanes,

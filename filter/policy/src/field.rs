@@ -15,16 +15,32 @@ pub(crate) struct FieldId(pub(crate) usize);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     /// A header; where a gateway moved a client's own out of the way, that one is read too.
-    Header { id: HeaderId, moved: Option<HeaderId> },
-    GrpcMetadata { content_type: HeaderId, key: HeaderId },
-    Query { path: HeaderId, key: Box<[u8]> },
-    Cookie { header: HeaderId, name: Box<[u8]> },
+    Header {
+        id: HeaderId,
+        moved: Option<HeaderId>,
+    },
+    GrpcMetadata {
+        content_type: HeaderId,
+        key: HeaderId,
+    },
+    Query {
+        path: HeaderId,
+        key: Box<[u8]>,
+    },
+    Cookie {
+        header: HeaderId,
+        name: Box<[u8]>,
+    },
     Path(HeaderId),
     Method(HeaderId),
     Host(HeaderId),
     Claim(usize),
     Peer,
-    Baggage { id: HeaderId, moved: Option<HeaderId>, key: Box<[u8]> },
+    Baggage {
+        id: HeaderId,
+        moved: Option<HeaderId>,
+        key: Box<[u8]>,
+    },
     /// Sources in falling trust.
     Marker(Vec<FieldId>),
 }
@@ -38,6 +54,11 @@ pub enum Trust {
     Header,
     /// The query: whoever writes a link writes it.
     Query,
+}
+
+impl Trust {
+    /// From the most trusted to the least.
+    pub const ALL: [Self; 3] = [Self::Context, Self::Header, Self::Query];
 }
 
 /// The facts a request's fields are read from.

@@ -52,7 +52,8 @@ fn is_client_abort(end: &End) -> bool {
 
 /// Whether a request was mirrored, and so never counts: Envoy appends `-shadow` to the host of those.
 pub fn is_mirror(authority: &[u8]) -> bool {
-    authority.ends_with(b"-shadow") || Authority::parse(authority).is_some_and(|parsed| parsed.host().ends_with(b"-shadow"))
+    authority.ends_with(b"-shadow")
+        || Authority::parse(authority).is_some_and(|parsed| parsed.host().ends_with(b"-shadow"))
 }
 
 fn grpc_failed(end: &End) -> bool {

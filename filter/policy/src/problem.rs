@@ -77,7 +77,13 @@ impl Problems {
     }
 
     /// Adds a problem unless `ok`; returns `ok`.
-    pub(crate) fn require(&mut self, ok: bool, path: &str, message: impl Into<String>, mend: impl Into<String>) -> bool {
+    pub(crate) fn require(
+        &mut self,
+        ok: bool,
+        path: &str,
+        message: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> bool {
         if !ok {
             self.add(path, message, mend);
         }

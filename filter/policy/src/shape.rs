@@ -1,5 +1,7 @@
 //! JSON text to [`RawConfig`]: the one place that knows how shape errors are told.
 
+mod position;
+
 use crate::problem::ConfigError;
 use crate::raw::RawConfig;
 
@@ -11,9 +13,8 @@ pub(crate) fn read(json: &[u8]) -> Result<RawConfig, ConfigError> {
         let message = format!("{} bytes; at most {MAX_BYTES} are read", json.len());
         return Err(ConfigError::Shape { path: ".".into(), message });
     }
-    let mut text = serde_json::Deserializer::from_slice(json);
-    let raw: RawConfig = serde_path_to_error::deserialize(&mut text)
-        .map_err(|error| ConfigError::Shape { path: error.path().to_string(), message: error.inner().to_string() })?;
-    text.end().map_err(|error| ConfigError::Shape { path: ".".into(), message: error.to_string() })?;
-    Ok(raw)
+    serde_json::from_slice(json).map_err(|error| ConfigError::Shape {
+        path: position::path_at(json, error.line(), error.column()),
+        message: error.to_string(),
+    })
 }

@@ -1,6 +1,6 @@
 //! The entry of a group: markers, rules, slots, stickiness.
 
-use crate::field::{FieldId, trust_of};
+use crate::field::{FieldId, Trust, trust_of, unavailable};
 use crate::hash::{SLOTS, seed_of};
 use crate::index::RuleIndex;
 use crate::lane::LaneId;
@@ -94,13 +94,13 @@ impl Scope<'_, '_> {
         self.problems.require(!taken, &format!("{path}.name"), message, "put all its sources in one `from`");
         let mend = "name a header, query key or claim";
         self.problems.require(!raw.from.is_empty(), &format!("{path}.from"), "the marker has no source", mend);
-        let mut sources: Vec<(usize, &RawField)> = raw.from.iter().enumerate().collect();
-        sources.sort_by_key(|(_, field)| trust_of(field));
-        let available = |field: &RawField| crate::field::unavailable(field, self.fields.role()).is_none();
+        let role = self.fields.role();
         // Built-in markers lose the sources this side does not have; written ones are refused for it.
-        sources.retain(|(_, field)| !is_default || available(field));
-        let sources: Vec<(FieldId, String)> = sources
-            .into_iter()
+        let available = |field: &RawField| !is_default || unavailable(field, role).is_none();
+        let listed = || raw.from.iter().enumerate().filter(|(_, field)| available(field));
+        let ranked =
+            Trust::ALL.into_iter().flat_map(|trust| listed().filter(move |(_, field)| trust_of(field) == trust));
+        let sources: Vec<(FieldId, String)> = ranked
             .filter_map(|(at, field)| Some((self.source(field, &format!("{path}.from[{at}]"))?, describe(field))))
             .collect();
         let id = self.fields.marker(sources.iter().map(|(id, _)| *id).collect());
@@ -134,14 +134,19 @@ impl Scope<'_, '_> {
     fn rules(&mut self, path: &str) -> Vec<Rule> {
         let count = self.raw.rules.len();
         let rules_path = format!("{path}.rules");
-        self.problems.require(count <= MAX_RULES, &rules_path, format!("{count} rules"), format!("use at most {MAX_RULES}"));
+        self.problems.require(
+            count <= MAX_RULES,
+            &rules_path,
+            format!("{count} rules"),
+            format!("use at most {MAX_RULES}"),
+        );
         let rules: &[RawRule] = &self.raw.rules;
         let mut names = hashbrown::HashSet::new();
         let mut compiled = Vec::with_capacity(rules.len());
         for (at, rule) in rules.iter().take(MAX_RULES).enumerate() {
             let path = format!("{rules_path}[{at}]");
             let fresh = !rule.name.is_empty() && names.insert(rule.name.as_str());
-            let message = format!("rule name `{}` is empty or taken", rule.name.escape_debug());
+            let message = format!("rule name `{}` is empty or taken", rule.name.escape_default());
             self.problems.require(fresh, &format!("{path}.name"), message, "give each rule a name of its own");
             compiled.extend(self.rule(rule, &path));
         }
@@ -176,7 +181,11 @@ impl Scope<'_, '_> {
         self.problems.require(!raw.salt.is_empty(), &format!("{path}.salt"), "the salt is empty", mend);
         let runs_path = format!("{path}.runs");
         if let Err(error) = SlotTable::from_runs(&raw.runs) {
-            self.problems.add(&runs_path, error.to_string(), format!("let the runs ascend and the last end at {SLOTS}"));
+            self.problems.add(
+                &runs_path,
+                error.to_string(),
+                format!("let the runs ascend and the last end at {SLOTS}"),
+            );
             return None;
         }
         let runs: Vec<(u32, LaneId)> = raw
@@ -209,7 +218,8 @@ impl Scope<'_, '_> {
 /// Whether some rule or the unit reads a marker of this name.
 fn mentions(entry: &RawEntry, name: &str) -> bool {
     let is_marker = |field: &RawField| matches!(field, RawField::Marker(marker) if marker == name);
-    entry.stickiness.unit.iter().any(is_marker) || entry.rules.iter().any(|rule| condition::reads(&rule.when, &is_marker))
+    entry.stickiness.unit.iter().any(is_marker)
+        || entry.rules.iter().any(|rule| condition::reads(&rule.when, &is_marker))
 }
 
 /// A field as a person would say it.
@@ -230,9 +240,15 @@ pub(super) fn describe(field: &RawField) -> String {
 }
 
 fn check_cookie(cookie: &RawCookie, path: &str, problems: &mut Problems) {
-    let good_path = cookie.path.starts_with('/') && cookie.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
-    let message = format!("`{}` is no cookie path", cookie.path.escape_debug());
-    problems.require(good_path, &format!("{path}.path"), message, "write a path that begins with /, without blanks or ;");
+    let good_path =
+        cookie.path.starts_with('/') && cookie.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
+    let message = format!("`{}` is no cookie path", cookie.path.escape_default());
+    problems.require(
+        good_path,
+        &format!("{path}.path"),
+        message,
+        "write a path that begins with /, without blanks or ;",
+    );
     problems.require(
         cookie.same_site != SameSite::None || cookie.secure,
         &format!("{path}.sameSite"),

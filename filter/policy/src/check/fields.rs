@@ -87,12 +87,8 @@ impl<'h> Fields<'h> {
             RawField::GrpcMetadata(name) => {
                 Field::GrpcMetadata { content_type: headers.intern("content-type"), key: headers.intern(name) }
             }
-            RawField::Query(key) => {
-                Field::Query { path: headers.intern(":path"), key: key.as_bytes().into() }
-            }
-            RawField::Cookie(name) => {
-                Field::Cookie { header: headers.intern("cookie"), name: name.as_bytes().into() }
-            }
+            RawField::Query(key) => Field::Query { path: headers.intern(":path"), key: key.as_bytes().into() },
+            RawField::Cookie(name) => Field::Cookie { header: headers.intern("cookie"), name: name.as_bytes().into() },
             RawField::Path => Field::Path(headers.intern(":path")),
             RawField::Method => Field::Method(headers.intern(":method")),
             RawField::Host => Field::Host(headers.intern(":authority")),
@@ -131,12 +127,15 @@ fn name_is_good(raw: &RawField, path: &str, problems: &mut Problems) -> bool {
     match raw {
         RawField::Header(name) | RawField::GrpcMetadata(name) => names::require_header(problems, path, name),
         RawField::Cookie(name) => {
-            let message = format!("`{}` is no cookie name", name.escape_debug());
+            let message = format!("`{}` is no cookie name", name.escape_default());
             problems.require(names::is_token(name), path, message, "write letters, digits, dashes and underscores")
         }
-        RawField::Query(key) | RawField::Baggage(key) | RawField::Claim(key) => {
-            problems.require(!key.is_empty() && key.len() <= 256, path, "the name is empty or too long", "write 1 to 256 bytes")
-        }
+        RawField::Query(key) | RawField::Baggage(key) | RawField::Claim(key) => problems.require(
+            !key.is_empty() && key.len() <= 256,
+            path,
+            "the name is empty or too long",
+            "write 1 to 256 bytes",
+        ),
         _ => true,
     }
 }

@@ -63,7 +63,7 @@ impl Place<'_> {
         self.problems.require(
             names::is_label_value(&group.rollout),
             &format!("{}.rollout", self.path),
-            format!("`{}` cannot be a metric label", group.rollout.escape_debug()),
+            format!("`{}` cannot be a metric label", group.rollout.escape_default()),
             "write namespace/name of the release",
         );
         self.problems.require(
@@ -81,7 +81,8 @@ impl Place<'_> {
             return;
         }
         let ours = name.starts_with("x-graylane-");
-        let known = ["cookie", "baggage", "host", "content-type", "traceparent", "x-request-id"].contains(&name.as_str());
+        let known =
+            ["cookie", "baggage", "host", "content-type", "traceparent", "x-request-id"].contains(&name.as_str());
         self.problems.require(
             !ours && !known,
             &path,
@@ -104,7 +105,8 @@ impl Place<'_> {
             let path = format!("{path}[{at}]");
             names::require_dns_label(self.problems, &path, name);
             let fresh = !lanes.contains(name);
-            let message = if name == STABLE { "`stable` always exists".into() } else { format!("lane `{name}` is there twice") };
+            let message =
+                if name == STABLE { "`stable` always exists".into() } else { format!("lane `{name}` is there twice") };
             self.problems.require(fresh, &path, message, "leave it out");
             lanes.push(name.clone());
         }
@@ -171,7 +173,7 @@ impl Place<'_> {
             let path = format!("{path}.hosts[{at}]");
             let parsed = Authority::parse(host.as_bytes()).filter(|_| names::is_label_value(host));
             let Some(authority) = parsed else {
-                self.problems.add(&path, format!("`{}` is no authority", host.escape_debug()), mend);
+                self.problems.add(&path, format!("`{}` is no authority", host.escape_default()), mend);
                 continue;
             };
             let earlier = hosts.insert(authority.whole().into(), all.len()).filter(|&other| other != all.len());
@@ -186,7 +188,7 @@ impl Place<'_> {
         self.problems.require(
             names::is_label_value(&raw.service),
             &format!("{path}.service"),
-            format!("`{}` cannot be a metric label", raw.service.escape_debug()),
+            format!("`{}` cannot be a metric label", raw.service.escape_default()),
             "write name.namespace of the service",
         );
         let objectives = raw.slow_over_ms.len() <= MAX_OBJECTIVES && raw.slow_over_ms.iter().all(|&ms| ms > 0);
@@ -219,7 +221,7 @@ pub(super) fn unknown_lane(problems: &mut Problems, path: &str, name: &str, lane
     let known = lanes.join(", ");
     problems.add(
         path,
-        format!("the group has no lane `{}`", name.escape_debug()),
+        format!("the group has no lane `{}`", name.escape_default()),
         format!("use one of {known}, or add it to lanes.names"),
     );
 }

@@ -26,7 +26,7 @@ pub(super) fn require_header(problems: &mut Problems, path: &str, name: &str) ->
     problems.require(
         is_token(name),
         path,
-        format!("`{}` is no header name", name.escape_debug()),
+        format!("`{}` is no header name", name.escape_default()),
         "write letters, digits and dashes; use path, method or host for what HTTP/2 calls pseudo headers",
     )
 }
@@ -36,7 +36,7 @@ pub(super) fn require_dns_label(problems: &mut Problems, path: &str, name: &str)
     problems.require(
         is_dns_label(name),
         path,
-        format!("`{}` is no DNS label", name.escape_debug()),
+        format!("`{}` is no DNS label", name.escape_default()),
         "write at most 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit",
     )
 }

@@ -10,7 +10,13 @@ use crate::raw::{ClientMarks, NoUnit, Role};
 use super::{Choice, Inputs};
 
 /// The lane of one group: tag, then what the request already carries, then the entry, then stable.
-pub(super) fn choose(policy: &Policy, group: &Group, at: usize, inputs: &Inputs<'_>, values: &mut Values<'_>) -> Choice {
+pub(super) fn choose(
+    policy: &Policy,
+    group: &Group,
+    at: usize,
+    inputs: &Inputs<'_>,
+    values: &mut Values<'_>,
+) -> Choice {
     if let Some(choice) = tagged(group, inputs) {
         return choice;
     }
@@ -139,9 +145,10 @@ fn unit_of(entry: &Entry, inputs: &Inputs<'_>, values: &mut Values<'_>) -> Unit 
 fn by_rule(entry: &Entry, inputs: &Inputs<'_>, values: &mut Values<'_>) -> Option<Choice> {
     let now = inputs.now_unix_ms;
     let found = entry.index.first(values, |at, values| {
-        entry.rules.get(at as usize).is_some_and(|rule| {
-            (rule.from_unix_ms..rule.until_unix_ms).contains(&now) && rule.when.holds(values)
-        })
+        entry
+            .rules
+            .get(at as usize)
+            .is_some_and(|rule| (rule.from_unix_ms..rule.until_unix_ms).contains(&now) && rule.when.holds(values))
     })?;
     let rule = entry.rules.get(found as usize)?;
     Some(Choice { lane: rule.lane, rule: Some(found), ..Choice::stable(Reason::Rule, Cohort::Rule) })

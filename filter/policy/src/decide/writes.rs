@@ -117,7 +117,12 @@ fn baggage_writes<'p>(policy: &'p Policy, inputs: &Inputs<'_>, decision: &Decisi
 }
 
 /// The whole header as it should be; `None` where there is nothing to say about it.
-fn wanted_baggage(policy: &Policy, inputs: &Inputs<'_>, decision: &Decision<'_>, current: Option<&[u8]>) -> Option<Vec<u8>> {
+fn wanted_baggage(
+    policy: &Policy,
+    inputs: &Inputs<'_>,
+    decision: &Decision<'_>,
+    current: Option<&[u8]>,
+) -> Option<Vec<u8>> {
     let mut wanted: Option<Vec<u8>> = None;
     for (group, choice) in policy.groups.iter().zip(&decision.choices) {
         let Some(key) = &group.baggage_key else { continue };

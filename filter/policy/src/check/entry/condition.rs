@@ -34,7 +34,11 @@ pub(super) fn reads(condition: &RawCondition, wanted: &impl Fn(&RawField) -> boo
 impl Scope<'_, '_> {
     pub(super) fn condition(&mut self, raw: &RawCondition, path: &str, rule: &str, depth: usize) -> Option<Condition> {
         if depth >= MAX_DEPTH {
-            self.problems.add(path, format!("conditions nest deeper than {MAX_DEPTH}"), "flatten the rule, or make two of it");
+            self.problems.add(
+                path,
+                format!("conditions nest deeper than {MAX_DEPTH}"),
+                "flatten the rule, or make two of it",
+            );
             return None;
         }
         match raw {
@@ -83,9 +87,15 @@ impl Scope<'_, '_> {
 fn test_of(raw: &RawOperator, field: &RawField, path: &str, problems: &mut Problems) -> Option<Test> {
     let literal = |value: &String| folded(value, field);
     match raw {
-        RawOperator::Exact(value) => short(value, &format!("{path}.exact"), problems).then(|| Test::Exact(literal(value))),
-        RawOperator::Prefix(value) => not_empty(value, &format!("{path}.prefix"), problems).then(|| Test::Prefix(literal(value))),
-        RawOperator::Suffix(value) => not_empty(value, &format!("{path}.suffix"), problems).then(|| Test::Suffix(literal(value))),
+        RawOperator::Exact(value) => {
+            short(value, &format!("{path}.exact"), problems).then(|| Test::Exact(literal(value)))
+        }
+        RawOperator::Prefix(value) => {
+            not_empty(value, &format!("{path}.prefix"), problems).then(|| Test::Prefix(literal(value)))
+        }
+        RawOperator::Suffix(value) => {
+            not_empty(value, &format!("{path}.suffix"), problems).then(|| Test::Suffix(literal(value)))
+        }
         RawOperator::Contains(value) => {
             not_empty(value, &format!("{path}.contains"), problems).then(|| Test::Contains(literal(value)))
         }
@@ -114,7 +124,8 @@ fn short(value: &str, path: &str, problems: &mut Problems) -> bool {
 }
 
 fn not_empty(value: &str, path: &str, problems: &mut Problems) -> bool {
-    short(value, path, problems) && problems.require(!value.is_empty(), path, "an empty text is in every value", "write a text, or use present")
+    short(value, path, problems)
+        && problems.require(!value.is_empty(), path, "an empty text is in every value", "write a text, or use present")
 }
 
 fn regex(pattern: &str, path: &str, problems: &mut Problems) -> Option<Test> {
@@ -138,8 +149,9 @@ fn number_range(range: &RawRange, path: &str, problems: &mut Problems) -> Option
     let bounded = range.min.is_some() || range.max.is_some();
     problems.require(bounded, path, "the range has no bound", "write min, max or both");
     let (min, max) = (range.min.unwrap_or(f64::NEG_INFINITY), range.max.unwrap_or(f64::INFINITY));
-    let message = format!("no number lies between {min} and {max}");
-    problems.require(min <= max, path, message, "let min be at most max").then_some(Test::Range { min, max })
+    problems
+        .require(min <= max, path, "no number lies between min and max", "let min be at most max")
+        .then_some(Test::Range { min, max })
 }
 
 fn requirement(wanted: &str, path: &str, problems: &mut Problems) -> Option<Test> {
