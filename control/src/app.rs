@@ -5,6 +5,8 @@
 //! - `hops=N`: how many further services are called; default all of them
 //! - `fail=NAME:STATUS`, `delay=NAME:MILLISECONDS`: the service or version of that name does so
 
+mod query;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -23,13 +25,11 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::query::Wish;
 use crate::http::{Ask, Client};
 
 /// How long a call to the next service may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Headers that only concern one connection, or that each call makes anew.
-const PER_HOP: [&str; 5] = ["connection", "content-length", "host", "transfer-encoding", "x-envoy-attempt-count"];
 
 /// What a service is called and whom it calls.
 #[derive(Clone, Debug)]
@@ -74,25 +74,6 @@ pub struct App {
     /// Where it listens.
     pub addr: SocketAddr,
     task: JoinHandle<()>,
-}
-
-/// What the query asks for.
-#[derive(Debug, Default, PartialEq)]
-struct Wish {
-    forward: Forward,
-    hops: Option<u32>,
-    fail: Option<StatusCode>,
-    delay: Duration,
-}
-
-/// Which headers are passed on.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Forward {
-    #[default]
-    All,
-    Baggage,
-    Trace,
-    Nothing,
 }
 
 struct State {
@@ -214,55 +195,6 @@ impl State {
     }
 }
 
-// === impl Wish ===
-
-impl Wish {
-    /// Reads the query for the service of this name. What makes no sense is left at its default: a toy
-    /// has nobody to complain to.
-    fn read(query: &str, name: &str) -> Self {
-        let mut wish = Self::default();
-        let service = name.split('-').next().unwrap_or(name);
-        let mine = |value: &str| {
-            let (who, what) = value.split_once(':')?;
-            (who == name || who == service).then(|| what.parse::<u16>().ok())?
-        };
-        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            match key {
-                "forward" => wish.forward = Forward::read(value),
-                "hops" => wish.hops = value.parse().ok(),
-                "fail" => wish.fail = mine(value).and_then(|status| StatusCode::from_u16(status).ok()),
-                "delay" => wish.delay = Duration::from_millis(mine(value).unwrap_or(0).into()),
-                _ => {}
-            }
-        }
-        wish
-    }
-}
-
-// === impl Forward ===
-
-impl Forward {
-    fn read(text: &str) -> Self {
-        match text {
-            "baggage" => Self::Baggage,
-            "trace" => Self::Trace,
-            "none" => Self::Nothing,
-            _ => Self::All,
-        }
-    }
-
-    fn pick(self, all: &HeaderMap) -> HeaderMap {
-        let passes = |name: &str| match self {
-            Self::All => !PER_HOP.contains(&name),
-            Self::Baggage => name == "baggage",
-            Self::Trace => matches!(name, "traceparent" | "tracestate"),
-            Self::Nothing => false,
-        };
-        let picked = all.iter().filter(|(name, _)| passes(name.as_str()));
-        picked.map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
-}
-
 // === impl Seen ===
 
 impl Seen {
@@ -287,17 +219,6 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_query_speaks_to_a_service_or_to_one_version() {
-        let wish = |query| Wish::read(query, "orders-canary");
-        assert_eq!(wish("").forward, Forward::All);
-        assert_eq!(wish("forward=trace&hops=2").hops, Some(2));
-        assert_eq!(wish("fail=orders:503").fail, Some(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(wish("fail=orders-canary:503").fail, Some(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(wish("fail=orders-stable:503").fail, None);
-        assert_eq!(wish("delay=cart:50").delay, Duration::ZERO);
-    }
 
     #[tokio::test]
     async fn a_chain_answers_with_its_path_and_forwards_what_was_asked() {

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::ack::Report;
 use crate::local::LocalError;
 use crate::release::finding::Findings;
 
@@ -125,6 +126,11 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     print(&text)
+}
+
+/// How filters stand with a push: one line for each.
+pub(crate) fn report_table(reports: &[Report]) -> String {
+    push::table(reports)
 }
 
 /// A table in the manner of kubectl: columns, no borders.

@@ -90,7 +90,7 @@ impl Stats {
             }
         }
         let mut sums: Vec<_> = sums.into_iter().collect();
-        sums.sort_by(|a, b| b.1.cmp(&a.1));
+        sums.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
         sums
     }
 }

@@ -76,7 +76,7 @@ fn exit(reports: &[Report]) -> Exit {
 }
 
 /// One line per filter of each proxy.
-fn table(reports: &[Report]) -> String {
+pub(super) fn table(reports: &[Report]) -> String {
     let mut table = super::table(["PROXY", "FILTER", "GENERATION", "WORKERS", "STATE", "TIME"]);
     for report in reports {
         let state = match (report.state, &report.message) {

@@ -65,11 +65,11 @@ pub fn sidecar(topology: &Topology, pod: &Pod) -> Value {
 }
 
 fn bootstrap(id: &str, admin: u16, metadata: Value, listeners: Vec<Value>, clusters: Vec<Value>) -> Value {
-    let tag = |label: &&str| json!({"tag_name": label, "regex": format!(r"({label}=\.=(.*?);\.;)")});
+    let tag = |label: &str| json!({"tag_name": label, "regex": format!(r"({label}=\.=(.*?);\.;)")});
     json!({
         "node": {"id": id, "cluster": "graylane", "metadata": metadata},
         "admin": {"address": address(admin)},
-        "stats_config": {"stats_tags": LABELS.iter().map(|label| tag(&label)).collect::<Vec<_>>()},
+        "stats_config": {"stats_tags": LABELS.iter().map(|label| tag(label)).collect::<Vec<_>>()},
         "static_resources": {"listeners": listeners, "clusters": clusters},
     })
 }

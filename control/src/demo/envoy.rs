@@ -71,7 +71,7 @@ impl Envoy {
     ///
     /// # Errors
     /// When it cannot be ended.
-    pub async fn stop(mut self) -> Result<()> {
+    pub async fn stop(&mut self) -> Result<()> {
         self.child.kill().await.with_context(|| format!("Envoy `{}` cannot be ended", self.name))
     }
 
@@ -90,5 +90,19 @@ impl Envoy {
             words = lines.iter().rev().take(5).rev().copied().collect();
         }
         words.join("\n")
+    }
+}
+
+impl Drop for Envoy {
+    /// Ends the process and takes its exit status, so that not even a zombie is left.
+    fn drop(&mut self) {
+        let ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
+        if ended(&mut self.child) || self.child.start_kill().is_err() {
+            return;
+        }
+        let start = Instant::now();
+        while !ended(&mut self.child) && start.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }

@@ -43,8 +43,6 @@ pub struct Stage {
 /// A push that was carried out.
 #[derive(Debug)]
 pub struct Pushed {
-    /// When the first file was about to be written.
-    pub written: Instant,
     /// How every filter stands.
     pub reports: Vec<Report>,
     /// How many files changed.
@@ -80,7 +78,7 @@ impl Stage {
         drop(folder);
         stage.start_envoys(envoy).await?;
         let pushed = stage.push(&Wish::default()).await?;
-        ensure!(pushed.acknowledged(), "not every filter got its first config: {:?}", pushed.reports);
+        pushed.require_acknowledged("the first config")?;
         Ok(stage)
     }
 
@@ -188,7 +186,7 @@ impl Stage {
     pub async fn stop(&mut self, name: &str) -> Result<()> {
         self.apps.remove(name);
         match self.envoys.remove(name) {
-            Some(envoy) => envoy.stop().await,
+            Some(mut envoy) => envoy.stop().await,
             None => bail!("`{name}` does not run"),
         }
     }
@@ -232,7 +230,7 @@ impl Pushing {
     /// Waits until every filter runs the push, or the time is over.
     pub async fn finish(self) -> Pushed {
         let reports = self.watch.wait(&self.expected, ACK).await;
-        Pushed { written: self.written, reports, files: self.files }
+        Pushed { reports, files: self.files }
     }
 }
 
@@ -242,6 +240,15 @@ impl Pushed {
     /// Whether every worker of every proxy runs it.
     pub fn acknowledged(&self) -> bool {
         self.reports.iter().all(|report| report.state == State::Acknowledged)
+    }
+
+    /// An error that shows how every filter stands, unless every worker of every proxy runs the push.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn require_acknowledged(&self, what: &str) -> Result<()> {
+        ensure!(self.acknowledged(), "{what} did not reach every filter:\n{}", crate::cli::report_table(&self.reports));
+        Ok(())
     }
 
     /// Milliseconds until the last one did.

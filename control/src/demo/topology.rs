@@ -99,9 +99,4 @@ impl Topology {
         }
         Some(Self { pods, gateway, plain })
     }
-
-    /// The pod of a version.
-    pub fn pod(&self, name: &str) -> Option<&Pod> {
-        self.pods.iter().find(|pod| pod.name() == name)
-    }
 }

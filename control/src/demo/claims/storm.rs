@@ -17,17 +17,24 @@ const ROUNDS: usize = 10;
 pub async fn check(stage: &Stage, console: &mut Console) -> Result<()> {
     let storm = storm();
     let mut different = Vec::new();
+    let mut served = 0;
     for (what, ask) in &storm {
         console.progress(&format!("hostile requests: {what}"));
         let ours = answers(&stage.entry(true), ask).await;
         let plain = answers(&stage.entry(false), ask).await;
+        served += usize::from(ours.iter().all(|answer| answer.starts_with("frontend-stable>")));
         if ours != plain {
             different.push(format!("{what}: {} against {}", ours.join(","), plain.join(",")));
         }
     }
-    let sent = storm.len() * ROUNDS;
-    let figure = if different.is_empty() { format!("{sent} answers alike") } else { different.join("; ") };
-    console.check(different.is_empty(), "hostile headers, with and without the filter", figure, "same answers");
+    let kinds = storm.len();
+    let figure = match different.as_slice() {
+        [] => format!("{} answers alike, {served} of {kinds} kinds served", kinds * ROUNDS),
+        _ => different.join("; "),
+    };
+    // Requests that Envoy itself refuses would say nothing about the filter.
+    let holds = different.is_empty() && served * 2 > kinds;
+    console.check(holds, "hostile headers, with and without filter", figure, "all alike");
     let crashes = stage.stats("gateway", "wasm").await?;
     let crashes = crashes.sum("crash", &[]) + crashes.sum("vm_reload", &[]);
     let workers = stage.stats("gateway", "graylane_config_workers").await?.sum("graylane_config_workers", &[]);

@@ -19,7 +19,7 @@ use crate::release::units::{Weight, percent};
 /// The weights in percent, as they are pushed.
 const STEPS: [u32; 6] = [0, 5, 25, 50, 100, 0];
 /// Users that are asked at each weight.
-const USERS: usize = 2_000;
+const USERS: usize = 4_000;
 /// Connections that ask for them.
 const CONNECTIONS: usize = 4;
 
@@ -87,7 +87,7 @@ async fn push(stage: &Stage, console: &Console, percents: u32) -> Result<Option<
     let Some((user, lane)) = first_to_move(&old, &new, &salt) else { return Ok(None) };
     let probe = probe(stage.entry(true), user, lane, pushing.written());
     let pushed = pushing.finish().await;
-    anyhow::ensure!(pushed.acknowledged(), "the push of {percents}% was not acknowledged: {:?}", pushed.reports);
+    pushed.require_acknowledged(&format!("the push of {percents}%"))?;
     Ok(Some((probe.await??, pushed.millis())))
 }
 
@@ -145,7 +145,7 @@ fn report_share(console: &mut Console, percents: u32, in_canary: &[bool]) {
         holds,
         format!("share at weight {}", percent(percents * 100)),
         figure,
-        format!("{percents}% in the bound"),
+        if matches!(percents, 0 | 100) { "exactly that" } else { "inside the bound" },
     );
 }
 
