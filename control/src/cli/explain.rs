@@ -133,15 +133,15 @@ fn text(explanation: &Explanation) -> String {
             line("marker", format!("{} = {} (from {})", marker.name, marker.value, marker.source));
         }
         if group.issues_cookie {
-            line("cookie", "issued, with a unit drawn at random".into());
+            line("cookie", "issued; its unit is drawn at random, so another client may get another lane".into());
         }
     }
     let served = match &explanation.destination {
         Some(to) if to.fallback => {
-            format!("{} in lane {}, because the wanted version is not ready", to.service, to.lane)
+            format!("{} in lane {}; no version of it is ready in the lane of the request", to.service, to.lane)
         }
         Some(to) => format!("{} in lane {}", to.service, to.lane),
-        None => "the host is no member of a release, so its routes decide".into(),
+        None => "whoever its routes say; the host is no member of a release".into(),
     };
     let _ = writeln!(text, "{:<12}{served}", "served by");
     for write in &explanation.writes {

@@ -72,7 +72,8 @@ pub fn one<T: DeserializeOwned>(file: &str, document: &str) -> Result<T, Finding
         let message = error.without_snippet().to_string();
         // The position stands in the line already.
         let message = message.split(" at line ").next().unwrap_or(&message).trim_end_matches('.').to_owned();
-        let path = if path == "." { String::new() } else { path };
+        // Where the parser gave up in the middle of something, the path ends in question marks.
+        let path = path.trim_end_matches('?').trim_end_matches('.').to_owned();
         let mend = mend(&message);
         Finding { file: file.into(), line: error.location().map(|at| at.line()), path, message, mend }
     })

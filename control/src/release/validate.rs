@@ -67,7 +67,8 @@ fn document_findings(checked: &[Checked], sides: &[Side]) -> Vec<Finding> {
             let (group, path) = written_path(&problem.path);
             let Some(one) = checked.get(group) else { continue };
             if seen.insert((group, path.clone(), problem.message.clone())) {
-                findings.push(one.source.finding(&path, &problem.message, &problem.mend));
+                let mend = problem.mend.replace("lanes.names", "spec.lanes");
+                findings.push(one.source.finding(&path, &problem.message, mend));
             }
         }
     }
