@@ -53,13 +53,14 @@ fn add_line(steps: &mut Vec<Step>, line: &str) {
 pub fn run(steps: &[Step], folder: &Path, bins: &[PathBuf]) -> Result<()> {
     let path = search_path(bins)?;
     for step in steps {
-        let output = Command::new("bash")
-            .args(["-o", "pipefail", "-c", &step.command])
+        // Steps that wait for something have no deadline of their own.
+        let output = Command::new("timeout")
+            .args(["60", "bash", "-o", "pipefail", "-c", &step.command])
             .current_dir(folder)
             .env("PATH", &path)
             .stdin(Stdio::null())
             .output()
-            .context("run bash")?;
+            .context("run timeout and bash")?;
         let printed = String::from_utf8_lossy(&output.stdout);
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(

@@ -8,6 +8,7 @@ pub mod client;
 pub mod console;
 pub mod ecds;
 pub mod envoy;
+pub mod group;
 pub mod paths;
 pub mod poll;
 pub mod ports;

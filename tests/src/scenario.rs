@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::console;
 use crate::envoy::{Envoy, Start};
+use crate::group::Group;
 use crate::paths::{self, Release};
-use crate::ports;
+use crate::poll::{self, PATIENCE};
+use crate::{client, console, ports};
 
 /// What stands before a port number in the files of a scenario.
 const BEFORE_PORT: [&str; 2] = ["127.0.0.1:", "port_value: "];
@@ -65,6 +67,25 @@ impl Scenario {
             admin: self.port(admin),
             concurrency,
         })
+    }
+
+    /// Runs `start.sh` and waits until the proxies with these admin ports are ready.
+    ///
+    /// # Errors
+    /// When one does not become ready.
+    pub fn start_all(&self, admins: &[u16]) -> Result<Group> {
+        let graylane = paths::graylane_dir()?.join("graylane");
+        let mut script = Command::new("bash");
+        script.arg("start.sh").current_dir(&self.folder);
+        script.env("ENVOY", paths::envoy(self.release)?).env("GRAYLANE", graylane);
+        let mut group = Group::start(&mut script, &self.folder.join("start.log"))?;
+        for admin in admins {
+            poll::until("every proxy to be ready", PATIENCE, || {
+                ensure!(group.is_running()?, "start.sh ended");
+                client::get(self.port(*admin), "/ready").map(drop)
+            })?;
+        }
+        Ok(group)
     }
 
     /// Runs every `console` block of the README.
