@@ -129,10 +129,9 @@ impl<H: Host> Active<H> {
         for write in &decision.writes {
             self.host.set_request_header(&write.name, write.value.as_deref());
         }
-        if self.policy.role() == Role::Inbound && !self.policy.is_entry_only() {
-            if let Some(note) = self.policy.note_of(decision, inputs) {
-                ring::leave(&*self.host, &note);
-            }
+        let notes = self.policy.role() == Role::Inbound && !self.policy.is_entry_only();
+        if let Some(note) = notes.then(|| self.policy.note_of(decision, inputs)).flatten() {
+            ring::leave(&*self.host, &note);
         }
         for (group, choice) in decision.choices.iter().enumerate() {
             self.meter.choice(&*self.host, &self.policy, group, choice);

@@ -67,16 +67,23 @@ pub enum SlotError {
 /// When the weights add up to more than 10,000, or name `stable`.
 pub fn evolve(table: &SlotTable, weights: &BTreeMap<String, u32>) -> Result<SlotTable, SlotError> {
     let wanted = with_stable(weights)?;
-    let mut slots = table.expand();
-    let freed = release_surplus(&mut slots, &table.weights(), &wanted);
-    grant_deficits(&mut slots, freed, &wanted);
-    Ok(SlotTable::compress(&slots))
+    let have = table.weights();
+    let lanes: Vec<&str> = have.keys().chain(wanted.keys()).map(String::as_str).collect();
+    let mut slots = table.expand(&lanes);
+    for (lane, &count) in &have {
+        let surplus = count.saturating_sub(wanted.get(lane).copied().unwrap_or(0));
+        release(&mut slots, index_of(&lanes, lane), surplus, lane == STABLE);
+    }
+    let grants = grants(&lanes, &have, &wanted);
+    for (slot, lane) in slots.iter_mut().filter(|slot| slot.is_none()).zip(grants) {
+        *slot = Some(lane);
+    }
+    Ok(SlotTable::compress(&slots, &lanes))
 }
 
 /// How many slots, and so how many of 10,000 units, are in different lanes in the two tables.
 pub fn moved(before: &SlotTable, after: &SlotTable) -> u32 {
-    let (before, after) = (before.expand(), after.expand());
-    before.iter().zip(&after).filter(|(a, b)| a != b).count() as u32
+    (0..SLOTS as u16).filter(|&slot| before.lane_of(slot) != after.lane_of(slot)).count() as u32
 }
 
 fn with_stable(weights: &BTreeMap<String, u32>) -> Result<BTreeMap<String, u32>, SlotError> {
@@ -90,41 +97,30 @@ fn with_stable(weights: &BTreeMap<String, u32>) -> Result<BTreeMap<String, u32>,
     Ok(wanted)
 }
 
-/// Empties the slots that lanes have too many of; returns how many were freed.
-fn release_surplus(slots: &mut [Option<String>], have: &BTreeMap<String, u32>, wanted: &BTreeMap<String, u32>) -> u32 {
-    let mut freed = 0;
-    for (lane, &count) in have {
-        let surplus = count.saturating_sub(wanted.get(lane).copied().unwrap_or(0));
-        // Stable gives up its lowest slots and the others their highest, so that a lane which grows
-        // again gets the same users back.
-        let mine = |slot: &&mut Option<String>| slot.as_deref() == Some(lane.as_str());
-        let give = |slot: &mut Option<String>| *slot = None;
-        if lane == STABLE {
-            slots.iter_mut().filter(mine).take(surplus as usize).for_each(give);
-        } else {
-            slots.iter_mut().rev().filter(mine).take(surplus as usize).for_each(give);
-        }
-        freed += surplus;
+/// Empties slots that a lane has too many of. Stable gives up its lowest and the others their highest,
+/// so that a lane which grows again gets the same users back.
+fn release(slots: &mut [Option<usize>], lane: usize, surplus: u32, lowest_first: bool) {
+    let mine = |slot: &&mut Option<usize>| **slot == Some(lane);
+    let surplus = surplus as usize;
+    if lowest_first {
+        slots.iter_mut().filter(mine).take(surplus).for_each(|slot| *slot = None);
+    } else {
+        slots.iter_mut().rev().filter(mine).take(surplus).for_each(|slot| *slot = None);
     }
-    freed
 }
 
-/// Fills the emptied slots with the lanes that have too few.
-fn grant_deficits(slots: &mut [Option<String>], freed: u32, wanted: &BTreeMap<String, u32>) {
-    let mut have: BTreeMap<&str, u32> = BTreeMap::new();
-    let kept = slots.to_vec();
-    for lane in kept.iter().flatten() {
-        *have.entry(lane).or_default() += 1;
-    }
-    // Stable comes last: what the lanes do not take goes back to it.
-    let lanes = wanted.keys().filter(|lane| *lane != STABLE).chain(wanted.keys().filter(|lane| *lane == STABLE));
-    let mut grants = lanes.flat_map(|lane| {
-        let deficit = wanted[lane].saturating_sub(have.get(lane.as_str()).copied().unwrap_or(0));
-        std::iter::repeat_n(lane, deficit as usize)
-    });
-    for slot in slots.iter_mut().filter(|slot| slot.is_none()).take(freed as usize) {
-        *slot = grants.next().cloned();
-    }
+/// What the emptied slots get, in order: the lanes that have too few, and stable last, which takes
+/// back what the others do not need.
+fn grants(lanes: &[&str], have: &BTreeMap<String, u32>, wanted: &BTreeMap<String, u32>) -> Vec<usize> {
+    let order = wanted.keys().filter(|lane| *lane != STABLE).chain(wanted.keys().filter(|lane| *lane == STABLE));
+    let deficit =
+        |lane: &String| wanted.get(lane).copied().unwrap_or(0).saturating_sub(have.get(lane).copied().unwrap_or(0));
+    order.flat_map(|lane| std::iter::repeat_n(index_of(lanes, lane), deficit(lane) as usize)).collect()
+}
+
+/// Position of a lane; every lane of either table is listed.
+fn index_of(lanes: &[&str], lane: &str) -> usize {
+    lanes.iter().position(|known| *known == lane).unwrap_or(0)
 }
 
 // === impl SlotTable ===
@@ -174,18 +170,20 @@ impl SlotTable {
         self.runs.get(at).map_or(STABLE, |run| &run.lane)
     }
 
-    fn expand(&self) -> Vec<Option<String>> {
+    /// The lane of each slot, by its position in `lanes`.
+    fn expand(&self, lanes: &[&str]) -> Vec<Option<usize>> {
         let mut slots = Vec::with_capacity(SLOTS as usize);
         for run in &self.runs {
-            slots.resize(run.until as usize, Some(run.lane.clone()));
+            slots.resize(run.until as usize, Some(index_of(lanes, &run.lane)));
         }
         slots
     }
 
-    fn compress(slots: &[Option<String>]) -> Self {
+    fn compress(slots: &[Option<usize>], lanes: &[&str]) -> Self {
         let mut runs = Vec::new();
         for (index, lane) in slots.iter().enumerate() {
-            push_run(&mut runs, index as u32 + 1, lane.as_deref().unwrap_or(STABLE));
+            let lane = lane.and_then(|lane| lanes.get(lane)).copied().unwrap_or(STABLE);
+            push_run(&mut runs, index as u32 + 1, lane);
         }
         Self { runs }
     }

@@ -60,7 +60,8 @@ fn cohorts<'p>(policy: &'p Policy, inputs: &Inputs<'_>, decision: &Decision<'p>)
     let current = inputs.headers.get(policy.wellknown.cohort);
     let any_lane = decision.choices.iter().any(|choice| !choice.lane.is_stable());
     let untrusted = policy.groups.iter().any(|group| !trusts_marks(group, inputs));
-    if !any_lane && !(untrusted && current.is_some()) {
+    let forged = untrusted && current.is_some();
+    if !any_lane && !forged {
         return None;
     }
     let mut wanted = if policy.role == Role::Gateway { Vec::new() } else { foreign(policy, current.unwrap_or(b"")) };
