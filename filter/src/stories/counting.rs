@@ -1,0 +1,163 @@
+//! What is counted, and what is left out.
+
+use std::rc::Rc;
+
+use super::{Proxy, document, entry, stat};
+use crate::fake::Shared;
+
+const STABLE: &str = "service=orders.shop,rollout=shop/summer,lane=stable,cohort=slot";
+const TRACE: (&str, &str) = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+
+fn requests(labels: &str, direction: &str, status: u16) -> String {
+    stat(&format!("graylane_requests_total{{{labels},direction={direction},status_code={status}}}"))
+}
+
+fn failures(direction: &str, origin: &str) -> String {
+    stat(&format!("graylane_failures_total{{{STABLE},direction={direction},origin={origin}}}"))
+}
+
+#[test]
+fn every_request_is_counted_where_it_went_and_how_it_ended() {
+    let gateway = Proxy::new(&entry("gateway"));
+    let user = ("x-user-id", "u");
+    for status in [200, 200, 404] {
+        gateway.end(gateway.begin(&[(":authority", "orders"), ("x-tester", ""), user]), status, 5);
+    }
+    let canary = "service=orders.shop,rollout=shop/summer,lane=canary,cohort=rule";
+    assert_eq!(gateway.metric(&requests(canary, "gateway", 200)), 2);
+    assert_eq!(gateway.metric(&requests(canary, "gateway", 404)), 1);
+    assert_eq!(gateway.metric(&stat("graylane_lane_total{rollout=shop/summer,lane=canary,reason=rule}")), 3);
+    let latency = format!("graylane_request_milliseconds{{{canary},direction=gateway}}");
+    assert_eq!(gateway.metric(&stat(&latency)), 5, "the fake keeps the last value");
+}
+
+#[test]
+fn a_host_that_is_no_member_counts_as_other() {
+    let sidecar = Proxy::new(&document("outbound"));
+    sidecar.end(sidecar.begin(&[(":authority", "mail.example.com")]), 200, 1);
+    assert_eq!(sidecar.metric(&requests("service=other,rollout=none,lane=stable,cohort=slot", "outbound", 200)), 1);
+}
+
+#[test]
+fn slow_requests_count_for_each_objective() {
+    let sidecar = Proxy::new(&document("outbound"));
+    for millis in [99, 100, 101] {
+        sidecar.end(sidecar.begin(&[(":authority", "orders")]), 200, millis);
+    }
+    let slow = format!("graylane_slow_requests_total{{{STABLE},direction=outbound,over_ms=100}}");
+    assert_eq!(sidecar.metric(&stat(&slow)), 1);
+}
+
+#[test]
+fn a_client_that_went_away_counts_nowhere() {
+    let sidecar = Proxy::new(&document("outbound"));
+    let stream = sidecar.begin(&[(":authority", "orders")]);
+    sidecar.host.set_number("response|flags", 1 << 14);
+    sidecar.end(stream, 0, 10);
+    assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 0)), 0);
+    sidecar.host.set_number("response|flags", 0);
+    sidecar.end(sidecar.begin(&[(":authority", "orders")]), 0, 10);
+    assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 0)), 1, "no answer and no client abort is a failure");
+    assert_eq!(sidecar.metric(&failures("outbound", "unknown")), 1);
+}
+
+#[test]
+fn a_mirrored_request_counts_nowhere() {
+    let sidecar = Proxy::new(&document("inbound"));
+    for authority in ["orders-shadow", "orders-shadow:8080"] {
+        sidecar.end(sidecar.begin(&[(":authority", authority)]), 500, 1);
+    }
+    let names = sidecar.host.shared.metric_names();
+    assert!(!names.iter().any(|name| name.starts_with("graylane_requests_total")), "{names:?}");
+}
+
+#[test]
+fn grpc_failures_are_told_by_their_status() {
+    let sidecar = Proxy::new(&document("outbound"));
+    let call = [(":authority", "orders"), ("content-type", "application/grpc")];
+    for status in [0, 5, 2, 4, 13, 14, 15] {
+        let stream = sidecar.begin(&call);
+        sidecar.host.set_number("response|grpc_status", status);
+        sidecar.end(stream, 200, 1);
+    }
+    assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 200)), 7, "status_code stays HTTP");
+    assert_eq!(sidecar.metric(&failures("outbound", "unknown")), 5);
+}
+
+#[test]
+fn a_failure_is_own_or_of_a_call_below() {
+    let process: Rc<Shared> = Rc::default();
+    let inbound = Proxy::on(Rc::clone(&process), &document("inbound"), &[]);
+    let outbound = Proxy::on(process, &document("outbound"), &[]);
+    inbound.end(inbound.begin(&[(":authority", "orders"), TRACE]), 500, 10);
+    assert_eq!(inbound.metric(&failures("inbound", "own")), 1);
+
+    let served = inbound.begin(&[(":authority", "orders"), TRACE]);
+    outbound.host.now_ns.set(inbound.host.now_ns.get() + 2_000_000);
+    outbound.end(outbound.begin(&[(":authority", "orders"), TRACE]), 503, 3);
+    inbound.end(served, 500, 10);
+    assert_eq!(inbound.metric(&failures("inbound", "downstream")), 1);
+
+    let other = ("traceparent", "00-11f7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let served = inbound.begin(&[(":authority", "orders"), other]);
+    outbound.host.now_ns.set(inbound.host.now_ns.get() + 2_000_000);
+    outbound.end(outbound.begin(&[(":authority", "orders"), TRACE]), 503, 3);
+    inbound.end(served, 500, 10);
+    assert_eq!(inbound.metric(&failures("inbound", "unknown")), 1, "calls failed meanwhile, of another trace");
+}
+
+#[test]
+fn the_meter_tells_where_each_lane_came_from() {
+    let node = [("WORKLOAD_NAME", "cart")];
+    let process: Rc<Shared> = Rc::default();
+    let inbound = Proxy::on(Rc::clone(&process), &document("inbound"), &node);
+    let outbound = Proxy::on(process, &document("outbound"), &node);
+    inbound.begin(&[(":authority", "cart"), ("x-release-stage", "canary")]);
+    outbound.begin(&[(":authority", "orders")]);
+    let context = |direction: &str, lane: &str, source: &str| {
+        stat(&format!("graylane_context_total{{workload=cart,direction={direction},lane={lane},source={source}}}"))
+    };
+    assert_eq!(inbound.metric(&context("inbound", "canary", "header")), 1);
+    assert_eq!(outbound.metric(&context("outbound", "stable", "none")), 1, "cart dropped the lane");
+}
+
+#[test]
+fn a_fallback_is_counted_by_the_caller() {
+    let mut unready = document("outbound");
+    unready["groups"][0]["lanes"]["destinations"][0]["ready"] = serde_json::json!([]);
+    let sidecar = Proxy::new(&unready);
+    sidecar.end(sidecar.begin(&[(":authority", "orders"), ("x-release-stage", "canary")]), 200, 1);
+    assert_eq!(sidecar.metric(&stat("graylane_lane_total{rollout=shop/summer,lane=canary,reason=fallback}")), 1);
+    let served = "service=orders.shop,rollout=shop/summer,lane=stable,cohort=fallback";
+    assert_eq!(sidecar.metric(&requests(served, "outbound", 200)), 1);
+}
+
+#[test]
+fn open_streams_on_a_lane_go_up_and_down() {
+    let sidecar = Proxy::new(&document("outbound"));
+    let gauge = stat("graylane_open_streams{rollout=shop/summer,lane=canary}");
+    let first = sidecar.begin(&[(":authority", "orders"), ("x-release-stage", "canary")]);
+    let second = sidecar.begin(&[(":authority", "orders"), ("x-release-stage", "canary")]);
+    assert_eq!(sidecar.metric(&gauge), 2);
+    sidecar.end(first, 200, 1);
+    sidecar.end(second, 200, 1);
+    assert_eq!(sidecar.metric(&gauge), 0);
+}
+
+#[test]
+fn no_client_value_becomes_a_label() {
+    let gateway = Proxy::new(&entry("gateway"));
+    let mut known = 0;
+    for round in 0..3_000 {
+        let value = format!("value-{round}");
+        let headers =
+            [(":authority", "orders"), ("x-user-id", &value), ("x-release-stage", &value), ("x-tester-2", &value)];
+        gateway.end(gateway.begin(&headers), 200, 1);
+        gateway.end(gateway.begin(&[(":authority", &value), ("x-user-id", &value)]), 200, 1);
+        if round == 1_000 {
+            known = gateway.host.shared.metric_names().len();
+        }
+    }
+    assert_eq!(gateway.host.shared.metric_names().len(), known);
+    assert!(known < 20, "{:?}", gateway.host.shared.metric_names());
+}

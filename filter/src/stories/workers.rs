@@ -1,0 +1,71 @@
+//! Documents arriving, and workers saying that they run them.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::{Proxy, document, stat};
+use crate::fake::{FakeHost, Shared};
+use crate::root::configure;
+
+fn of_generation(generation: u64) -> Value {
+    let mut document = document("gateway");
+    document["generation"] = json!(generation);
+    document
+}
+
+#[test]
+fn a_generation_counts_when_every_worker_has_said_so() {
+    let process: Rc<Shared> = Rc::default();
+    let gauges = |proxy: &Proxy| {
+        let generation = proxy.metric(&stat("graylane_config_generation{role=gateway}"));
+        (generation, proxy.metric(&stat("graylane_config_workers{role=gateway}")))
+    };
+    let first = Proxy::on(Rc::clone(&process), &of_generation(7), &[]);
+    let second = Proxy::on(Rc::clone(&process), &of_generation(7), &[]);
+    assert_eq!(gauges(&first), (0, 0), "configuring says nothing: canary VMs configure too");
+    first.active.tick(1);
+    assert_eq!(gauges(&first), (7, 1));
+    second.active.tick(2);
+    assert_eq!(gauges(&first), (7, 2));
+    first.active.tick(1);
+    assert_eq!(gauges(&first), (7, 2), "a further tick is no further worker");
+
+    let renewed = Proxy::on(process, &of_generation(8), &[]);
+    renewed.host.now_ns.set(first.host.now_ns.get() + 1_000_000_000);
+    renewed.active.tick(1);
+    assert_eq!(gauges(&first), (8, 1));
+}
+
+#[test]
+fn a_bad_document_is_refused_with_its_reason_and_counted() {
+    let host = Rc::new(FakeHost::default());
+    let mut bad = of_generation(8);
+    bad["groups"][0]["name"] = json!("Not A Label");
+    *host.configuration.borrow_mut() = bad.to_string().into_bytes();
+    assert!(configure(&host).is_err());
+    let logs = host.logs.borrow();
+    assert!(logs.len() == 1 && logs[0].contains("groups[0].name") && logs[0].contains("last good one"), "{logs:?}");
+    assert_eq!(host.shared.metric(&stat("graylane_config_errors_total{reason=semantic}")), Some(1));
+}
+
+#[test]
+fn a_root_that_ends_stops_its_ticks() {
+    let proxy = Proxy::new(&of_generation(7));
+    assert_ne!(proxy.host.tick_ms.get(), 0);
+    proxy.active.retire();
+    assert_eq!(proxy.host.tick_ms.get(), 0);
+}
+
+#[test]
+fn a_stream_ends_on_the_document_it_began_with() {
+    let process: Rc<Shared> = Rc::default();
+    let old = Proxy::on(Rc::clone(&process), &document("outbound"), &[]);
+    let stream = old.begin(&[(":authority", "orders"), ("x-release-stage", "canary")]);
+    let mut renamed = document("outbound");
+    renamed["groups"][0]["rollout"] = json!("shop/winter");
+    let _new = Proxy::on(process, &renamed, &[]);
+    old.end(stream, 200, 1);
+    let names = old.host.shared.metric_names();
+    assert!(names.iter().all(|name| !name.contains("winter")), "{names:?}");
+}
