@@ -35,12 +35,7 @@ fn refused_config_leaves_the_last_good_one_serving(stage: &Stage) -> Result<()> 
     a_good_config_is_taken_up_again(&scenario, &envoy, &file, &good)
 }
 
-fn a_good_config_is_taken_up_again(
-    scenario: &Scenario,
-    envoy: &Envoy,
-    file: &Path,
-    good: &str,
-) -> Result<()> {
+fn a_good_config_is_taken_up_again(scenario: &Scenario, envoy: &Envoy, file: &Path, good: &str) -> Result<()> {
     ecds::change_text(file, good)?;
     ecds::change(file, |document| document.generation = 20)?;
     envoy.wait_for_generation("gateway", 20, 2)?;
@@ -57,9 +52,8 @@ fn refusals(envoy: &Envoy, wanted: u64) -> Result<()> {
 
 fn still_chooses(scenario: &Scenario, after: &str) -> Result<()> {
     for (group, expected) in [("beta", "orders canary"), ("alpha", "orders stable")] {
-        let request = format!(
-            "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-user-group: {group}\r\nconnection: close\r\n\r\n"
-        );
+        let request =
+            format!("GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-user-group: {group}\r\nconnection: close\r\n\r\n");
         let answer = client::raw(scenario.port(10000), request.as_bytes())?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         ensure!(answer.contains(expected), "after {after}: {group} got {answer}");

@@ -32,9 +32,7 @@ fn forged_marks_lead_to_stable_without_the_filter(stage: &Stage) -> Result<()> {
     let envoy = scenario.start()?;
     ecds::make_inert(&scenario.folder.join("ecds/gateway.json"))?;
     let reloads = "extension_config_discovery.http_filter.graylane.gateway.config_reload";
-    poll::until_true("the filter to go", PATIENCE, || {
-        envoy.counter(reloads).is_ok_and(|reloads| reloads >= 2)
-    })?;
+    poll::until_true("the filter to go", PATIENCE, || envoy.counter(reloads).is_ok_and(|reloads| reloads >= 2))?;
     at_once(every_forgery_gets_stable(&scenario))
 }
 

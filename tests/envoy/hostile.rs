@@ -138,9 +138,8 @@ fn bad_values() -> Vec<(String, Ask)> {
 }
 
 fn repeated() -> Vec<(String, Ask)> {
-    let times = |name: &str, count: usize| {
-        (0..count).fold(get(), |ask, number| ask.header(name, format!("v{number}=\u{e9}")))
-    };
+    let times =
+        |name: &str, count: usize| (0..count).fold(get(), |ask, number| ask.header(name, format!("v{number}=\u{e9}")));
     NAMES.iter().map(|name| (format!("{name} 60 times"), times(name, 60))).collect()
 }
 
@@ -159,8 +158,22 @@ fn long_cookies() -> Vec<(String, Ask)> {
 fn query_soups() -> Vec<(String, Ask)> {
     let ask = |query: &str| Ask::get("127.0.0.1", &format!("/?{query}"));
     let mut asks: Vec<(String, Ask)> = [
-        "%", "%%%%%", "=&=&&&==&", "%zz=%", "env=%", "env=%f", "env=%ff%fe", "env=%00", "env", "&env&",
-        "?env=?", "env=%25252525", "%65nv=gr%61y", "+=+&env=+", "version=1e999", "version=-0",
+        "%",
+        "%%%%%",
+        "=&=&&&==&",
+        "%zz=%",
+        "env=%",
+        "env=%f",
+        "env=%ff%fe",
+        "env=%00",
+        "env",
+        "&env&",
+        "?env=?",
+        "env=%25252525",
+        "%65nv=gr%61y",
+        "+=+&env=+",
+        "version=1e999",
+        "version=-0",
     ]
     .iter()
     .map(|query| (format!("query {query}"), ask(query)))
@@ -186,10 +199,7 @@ fn storms() -> Vec<(String, Ask)> {
 
 fn odd_requests() -> Vec<(String, Ask)> {
     let hosts = ["127.0.0.1:", "127.0.0.1:99999", "[::1]:80", "LOCALHOST.", "a..b", "x_y", "-"];
-    let mut asks: Vec<(String, Ask)> = hosts
-        .iter()
-        .map(|host| (format!("host {host}"), Ask::get(host, "/")))
-        .collect();
+    let mut asks: Vec<(String, Ask)> = hosts.iter().map(|host| (format!("host {host}"), Ask::get(host, "/"))).collect();
     let long = "h".repeat(5_000);
     asks.push(("a host of 5 kB".into(), Ask::get(&long, "/")));
     for method in ["OPTIONS", "PURGE", "get", "HEAD"] {

@@ -57,9 +57,7 @@ async fn reload_every_second(scenario: &Scenario, envoy: &Envoy, traffic: &Traff
         ensure!(reload == 1 || after > 0, "no traffic at reload {reload}: {before}");
     }
     let (envoy, generation) = (envoy, RELOADS + 1);
-    tokio::task::block_in_place(|| {
-        envoy.wait_for_generation("gateway", generation, WORKERS + 1)
-    })
+    tokio::task::block_in_place(|| envoy.wait_for_generation("gateway", generation, WORKERS + 1))
 }
 
 fn nothing_was_disturbed(envoy: &Envoy) -> Result<()> {
@@ -84,10 +82,7 @@ fn share_of_canary(document: &mut RawConfig, slots: u64) {
     for entry in document.groups.iter_mut().filter_map(|group| group.entry.as_mut()) {
         entry.slots = Some(RawSlots {
             salt: "shop/summer#1".into(),
-            runs: vec![
-                RawRun { until, lane: "canary".into() },
-                RawRun { until: 10_000, lane: "stable".into() },
-            ],
+            runs: vec![RawRun { until, lane: "canary".into() }, RawRun { until: 10_000, lane: "stable".into() }],
             expires_unix: None,
         });
         entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
@@ -152,5 +147,7 @@ fn behind_apps(file: &str, text: String) -> String {
     let clusters = clusters
         .replace("port_value: 10011", &format!("port_value: {STABLE}"))
         .replace("port_value: 10012", &format!("port_value: {CANARY}"));
+    // Envoy ends every request after 15 s unless the route says otherwise; Istio's routes do.
+    let listeners = listeners.replace("route: {cluster: ", "route: {timeout: 0s, cluster: ");
     format!("{listeners}\n  clusters:{clusters}")
 }

@@ -87,10 +87,7 @@ mod tests {
     #[test]
     fn a_block_gives_commands_with_their_answers() {
         let text = "words\n```console\n$ a \\\n  b\none\ntwo\n$ c\n```\n```yaml\n$ no\n```\n";
-        let step = |command: &str, expected: &str| Step {
-            command: command.into(),
-            expected: expected.into(),
-        };
+        let step = |command: &str, expected: &str| Step { command: command.into(), expected: expected.into() };
         assert_eq!(steps(text), [step("a \\\n  b", "one\ntwo\n"), step("c", "")]);
     }
 }

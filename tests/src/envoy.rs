@@ -43,8 +43,7 @@ impl Start {
     /// When it cannot be started, ends, or is not ready in time; its log is part of the message.
     pub fn ready(&self) -> Result<Envoy> {
         let mut envoy = self.spawn()?;
-        poll::until("Envoy to be ready", PATIENCE, || envoy.check_ready())
-            .with_context(|| envoy.log_text())?;
+        poll::until("Envoy to be ready", PATIENCE, || envoy.check_ready()).with_context(|| envoy.log_text())?;
         Ok(envoy)
     }
 

@@ -88,12 +88,7 @@ impl Stage {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn copy_with(
-        &self,
-        name: &str,
-        module: &Path,
-        edit: impl Fn(&str, String) -> String,
-    ) -> Result<Scenario> {
+    pub fn copy_with(&self, name: &str, module: &Path, edit: impl Fn(&str, String) -> String) -> Result<Scenario> {
         let folder = self.folder.join(STAGES.fetch_add(1, Ordering::Relaxed).to_string());
         let module = module.display().to_string();
         Scenario::copy(name, folder, self.release, &|file, text| {
@@ -115,8 +110,7 @@ impl Drop for Stage {
 
 /// What the scenarios call the shipped module, as seen from their `release` folders and from the
 /// folder their Envoy is started in. The longer path holds the shorter one.
-const MODULE: [&str; 2] =
-    ["../../../target/filter/graylane_filter.wasm", "../../target/filter/graylane_filter.wasm"];
+const MODULE: [&str; 2] = ["../../../target/filter/graylane_filter.wasm", "../../target/filter/graylane_filter.wasm"];
 
 fn show_logs(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -125,7 +119,7 @@ fn show_logs(folder: &Path) {
             show_logs(&path);
         } else if path.extension().is_some_and(|extension| extension == "log") {
             let text = fs::read(&path).unwrap_or_default();
-            let last = text.len().saturating_sub(6_000);
+            let last = text.len().saturating_sub(3_000);
             let shown = String::from_utf8_lossy(text.get(last..).unwrap_or_default()).into_owned();
             eprintln!("--- {}\n{shown}", path.display());
         }
