@@ -64,14 +64,14 @@ use_toolchain() {
   (cd "$ROOT" && rustc --version) >/dev/null 2>&1 && return 0
   local wanted
   wanted=$(sed -n 's/^channel *= *"\(.*\)"/\1/p' "$ROOT/rust-toolchain.toml")
+  if rustc +stable --version 2>/dev/null | grep -qF "rustc $wanted "; then
+    say "Rust: using the toolchain 'stable', which is $wanted"
+    export RUSTUP_TOOLCHAIN=stable
+    return 0
+  fi
   if have rustup; then
-    say "Rust $wanted is not installed: trying 'rustup toolchain install $wanted'"
+    say "Rust $wanted is not installed: running 'rustup toolchain install $wanted'"
     rustup toolchain install "$wanted" --profile minimal -c rustfmt -c clippy >&2 && return 0
-    if rustc +stable --version 2>/dev/null | grep -qF "rustc $wanted "; then
-      say "using the toolchain 'stable', which is $wanted"
-      export RUSTUP_TOOLCHAIN=stable
-      return 0
-    fi
   fi
   die "Rust $wanted is needed. Run: rustup toolchain install $wanted"
 }

@@ -22,7 +22,10 @@ main() {
   wasm_way $TARGET
   say "wasm-core: compiling for $TARGET ($WASM_WAY)"
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$runner
-  WASM_DIR=wasm-core wasm_cargo $TARGET test --package graylane-policy --lib --tests -- "$@"
+  export RUST_BACKTRACE=0 # of the runner itself, which says nothing about a failed test
+  WASM_DIR=wasm-core wasm_cargo $TARGET test --package graylane-policy --lib --tests -- "$@" | tee "$TOOLS/wasm-core.log"
+  grep -qE '[1-9][0-9]* passed' "$TOOLS/wasm-core.log" ||
+    die "no test ran on $TARGET: test files must take #[test] from wasm_bindgen_test there (see filter/policy/tests)"
 }
 
 locked_version() {

@@ -39,7 +39,7 @@ about_clippy() { echo "clippy on all native targets, warnings denied"; }
 stage_clippy() { cargo clippy --workspace --all-targets --quiet -- -D warnings; }
 
 about_rustdoc() { echo "documentation, warnings denied"; }
-stage_rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet; }
+stage_rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
 
 # The CLI binary is built here too: the Envoy tests run it.
 about_native() { echo "unit tests, properties, stream stories, the CLI"; }
