@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use graylane_policy::raw::{RawConfig, RawField, RawRun, RawSlots};
-use graylane_tests::app::App;
 use graylane_tests::client::{Ask, Connection, Protocol};
 use graylane_tests::envoy::Envoy;
 use graylane_tests::scenario::Scenario;
 use graylane_tests::stage::{Stage, at_once};
-use graylane_tests::{ecds, on_every_envoy};
+use graylane_tests::{ecds, on_every_envoy, paths};
 use http_body_util::BodyExt;
 use tokio::task::JoinHandle;
+
+use crate::behind_apps::{behind_apps, serve};
 
 on_every_envoy!(reloads_under_load_close_and_fail_nothing);
 
@@ -28,11 +29,10 @@ struct Traffic {
 }
 
 fn reloads_under_load_close_and_fail_nothing(stage: &Stage) -> Result<()> {
-    let scenario = stage.copy_with("header", &graylane_tests::paths::filter()?, behind_apps)?;
+    let scenario = stage.copy_with("header", &paths::filter()?, behind_apps)?;
     let envoy = scenario.how("envoy.yaml", 9901, WORKERS)?.ready()?;
     at_once(async {
-        let _stable = App::serve("orders stable", scenario.port(STABLE)).await?;
-        let _canary = App::serve("orders canary", scenario.port(CANARY)).await?;
+        let _apps = serve(&scenario).await?;
         let traffic = Traffic::default();
         let clients = traffic.begin(scenario.port(10000)).await?;
         let stream = traffic.begin_stream(scenario.port(10000)).await?;
@@ -133,21 +133,4 @@ impl Traffic {
             Ok(())
         }))
     }
-}
-
-const STABLE: u16 = 10_111;
-const CANARY: u16 = 10_112;
-
-/// Lets the clusters point to toy applications, which can stream, instead of to fixed answers.
-fn behind_apps(file: &str, text: String) -> String {
-    if file != "envoy.yaml" {
-        return text;
-    }
-    let (listeners, clusters) = text.split_once("\n  clusters:").unwrap_or((&text, ""));
-    let clusters = clusters
-        .replace("port_value: 10011", &format!("port_value: {STABLE}"))
-        .replace("port_value: 10012", &format!("port_value: {CANARY}"));
-    // Envoy ends every request after 15 s unless the route says otherwise; Istio's routes do.
-    let listeners = listeners.replace("route: {cluster: ", "route: {timeout: 0s, cluster: ");
-    format!("{listeners}\n  clusters:{clusters}")
 }

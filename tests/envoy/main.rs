@@ -1,11 +1,15 @@
 //! The shipped module in real Envoys, the newest and the oldest supported one.
 
 mod bad_config;
+mod behind_apps;
+mod compose;
 mod configs;
 mod expiry;
 mod forging;
 mod hostile;
 mod hot_reload;
 mod labels;
+mod outcomes;
+mod pushes;
 mod readmes;
 mod trap;

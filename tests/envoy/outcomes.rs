@@ -1,0 +1,131 @@
+//! What counts as a failure, what does not, and what is not counted at all.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use graylane_tests::client::{Ask, Connection, Protocol};
+use graylane_tests::envoy::{Envoy, wait_for_text};
+use graylane_tests::poll::{self, PATIENCE};
+use graylane_tests::scenario::Scenario;
+use graylane_tests::stage::{Stage, at_once};
+use graylane_tests::{on_every_envoy, paths};
+
+use crate::behind_apps::{behind_apps, serve};
+
+on_every_envoy!(
+    access_log_names_lane_release_and_trace,
+    grpc_status_in_trailers_is_the_outcome,
+    slow_requests_are_counted_for_their_objective,
+    what_clients_cause_is_no_failure,
+);
+
+fn access_log_names_lane_release_and_trace(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy("header")?;
+    let envoy = scenario.start()?;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    send(&scenario, &tester().header("traceparent", trace))?;
+    for wanted in [
+        r#""lane":"canary""#,
+        r#""release":"shop/summer""#,
+        r#""cohort":"shop=rule""#,
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+    ] {
+        wait_for_text("the access log", || envoy.access_log(), wanted)?;
+    }
+    Ok(())
+}
+
+/// Of the statuses of gRPC only those that tell of the server are failures: 14 is one, 5 (not found) is none.
+fn grpc_status_in_trailers_is_the_outcome(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy_with("grpc", &paths::filter()?, behind_apps)?;
+    let envoy = scenario.start()?;
+    at_once(async {
+        let _apps = serve(&scenario).await?;
+        let mut connection = Connection::open(scenario.port(10000), Protocol::Http2).await?;
+        for status in ["0", "14", "5", "14", "0"] {
+            let answer = connection.send(&grpc_call(status)).await?;
+            let trailer = answer.trailers.get("grpc-status").and_then(|value| value.to_str().ok());
+            ensure!(trailer == Some(status), "trailers {:?}", answer.trailers);
+        }
+        Ok(())
+    })?;
+    counts(&envoy, 5.0, 2.0)
+}
+
+fn slow_requests_are_counted_for_their_objective(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy_with("metrics", &paths::filter()?, behind_apps)?;
+    let envoy = scenario.start()?;
+    at_once(async {
+        let _apps = serve(&scenario).await?;
+        let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
+        let tester = Ask::get("127.0.0.1", "/").header("x-tester", "yes");
+        connection.send(&tester.clone().header("x-toy-slow", "600")).await?;
+        connection.send(&tester).await.map(drop)
+    })?;
+    poll::until("the slow request", PATIENCE, || {
+        let stats = envoy.stats()?;
+        let slow = stats.sum("graylane_slow_requests_total", &[("over_ms", "500"), ("lane", "canary")]);
+        ensure!(slow == 1.0, "{slow} slow requests");
+        Ok(())
+    })
+}
+
+/// A 404, a client that goes away and a mirrored copy are none of the version's doing.
+fn what_clients_cause_is_no_failure(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy_with("header", &paths::filter()?, behind_apps)?;
+    let envoy = scenario.start()?;
+    at_once(async {
+        let _apps = serve(&scenario).await?;
+        let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
+        connection.send(&tester().header("x-toy-status", "404")).await?;
+        connection.send(&tester().header("x-toy-status", "500")).await?;
+        let mirrored = Ask::get("127.0.0.1-shadow", "/").header("x-user-group", "beta");
+        connection.send(&mirrored.header("x-toy-status", "500")).await?;
+        abandon(&scenario).await
+    })?;
+    poll::until("the abandoned request to end", PATIENCE, || {
+        ensure!(envoy.counter("http.gateway.downstream_rq_rx_reset")? == 1, "it has not been reset yet");
+        Ok(())
+    })?;
+    // The 404, the 500 and the one that followed the reset.
+    counts(&envoy, 3.0, 1.0)
+}
+
+/// A request whose client resets it long before the answer.
+async fn abandon(scenario: &Scenario) -> Result<()> {
+    let mut connection = Connection::open(scenario.port(10000), Protocol::Http2).await?;
+    let slow = tester().header("x-toy-slow", "20000");
+    let gone = tokio::time::timeout(Duration::from_millis(300), connection.send(&slow)).await;
+    ensure!(gone.is_err(), "it was answered");
+    // The reset is sent by the connection, so the connection has to live until it has been.
+    connection.send(&tester().header("x-toy-status", "204").method("HEAD")).await.map(drop)
+}
+
+fn counts(envoy: &Envoy, requests: f64, failures: f64) -> Result<()> {
+    poll::until("the counts", PATIENCE, || {
+        let stats = envoy.stats()?;
+        let ours = stats.sum("graylane_requests_total", &[("service", "orders.shop")]);
+        let failed = stats.sum("graylane_failures_total", &[("service", "orders.shop")]);
+        ensure!(ours == requests && failed == failures, "{ours} requests, {failed} failures");
+        Ok(())
+    })
+}
+
+fn send(scenario: &Scenario, ask: &Ask) -> Result<()> {
+    at_once(async {
+        let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
+        connection.send(ask).await.map(drop)
+    })
+}
+
+fn tester() -> Ask {
+    Ask::get("127.0.0.1", "/").header("x-user-group", "beta")
+}
+
+fn grpc_call(status: &str) -> Ask {
+    Ask::get("127.0.0.1", "/shop.Orders/Get")
+        .method("POST")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("x-toy-grpc", status)
+}
