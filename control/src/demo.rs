@@ -91,14 +91,14 @@ impl Demo {
         let program = program.display();
         self.console.say(&format!(
             "
-Still running, orders-canary apart; end it with Ctrl-C. Try by hand:
+Still running; end it with Ctrl-C. Try by hand:
   curl -s http://{entry}/                              # stable
   curl -s -H 'x-user-group: beta' http://{entry}/      # canary, where there is one
   curl -s 'http://{entry}/?env=gray&forward=none'      # the same, with apps that forward nothing
-  curl -s -H 'x-user-id: 7' http://{entry}/            # by weight
-  {program} push --local {dir} --weight canary=50% --timeout 3s
+  {program} push --local {dir} --weight canary=50%
+  for user in 1 2 3 4 5 6; do curl -s -H \"x-user-id: $user\" 'http://{entry}/?hops=0'; done
   {program} explain -f {dir}/release.yaml -H 'x-user-group: beta' http://{entry}/
-  curl -s http://127.0.0.1:{}/stats/prometheus | grep graylane
+  curl -s http://127.0.0.1:{}/stats/prometheus | grep ^graylane
 The same gateway without the filter: http://{}
 Logs: {dir}/logs",
             self.stage.topology.gateway.admin,

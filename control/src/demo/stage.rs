@@ -36,6 +36,7 @@ pub struct Stage {
     pub dir: PathBuf,
     /// Names and ports.
     pub topology: Topology,
+    program: PathBuf,
     envoys: BTreeMap<String, Envoy>,
     apps: BTreeMap<String, App>,
 }
@@ -69,14 +70,15 @@ impl Stage {
         // Different demos on one machine begin their search at different ports.
         let first = 15_000 + u16::try_from(std::process::id() % 100)? * 100;
         let topology = Topology::on_free_ports(first).context("there are not enough free ports above 15000")?;
-        let mut stage = Self { dir: dir.into(), topology, envoys: BTreeMap::new(), apps: BTreeMap::new() };
+        let mut stage =
+            Self { dir: dir.into(), topology, program: envoy.into(), envoys: BTreeMap::new(), apps: BTreeMap::new() };
         stage.write_folder(filter)?;
         stage.start_apps().await?;
         // The configs are there before the Envoys, so that these begin with them.
         let folder = Folder::open(dir)?;
         plan(&folder, &Wish::default())?.carry_out(&folder)?;
         drop(folder);
-        stage.start_envoys(envoy).await?;
+        stage.start_envoys().await?;
         let pushed = stage.push(&Wish::default()).await?;
         pushed.require_acknowledged("the first config")?;
         Ok(stage)
@@ -132,12 +134,12 @@ impl Stage {
         Ok(())
     }
 
-    async fn start_envoys(&mut self, program: &Path) -> Result<()> {
+    async fn start_envoys(&mut self) -> Result<()> {
         let Topology { pods, gateway, plain } = &self.topology;
         let gateways = [gateway, plain].map(|one| (one.name.to_owned(), one.admin, GATEWAY_WORKERS));
         let sidecars = pods.iter().map(|pod| (pod.name(), pod.admin, 1));
         for (name, admin, workers) in gateways.into_iter().chain(sidecars) {
-            let envoy = Envoy::start(program, &self.dir, &name, admin, workers)?;
+            let envoy = Envoy::start(&self.program, &self.dir, &name, admin, workers)?;
             self.envoys.insert(name, envoy);
         }
         for envoy in self.envoys.values_mut() {
@@ -189,6 +191,20 @@ impl Stage {
             Some(mut envoy) => envoy.stop().await,
             None => bail!("`{name}` does not run"),
         }
+    }
+
+    /// Starts a version again that was stopped.
+    ///
+    /// # Errors
+    /// When there is no such version, or it does not get ready.
+    pub async fn revive(&mut self, name: &str) -> Result<()> {
+        let pod = self.topology.pods.iter().find(|pod| pod.name() == name);
+        let pod = pod.with_context(|| format!("there is no `{name}`"))?;
+        self.apps.insert(name.into(), start_app(pod).await?);
+        let mut envoy = Envoy::start(&self.program, &self.dir, name, pod.admin, 1)?;
+        envoy.ready().await?;
+        self.envoys.insert(name.into(), envoy);
+        Ok(())
     }
 
     /// Address of the gateway's clients, with the filter or without.

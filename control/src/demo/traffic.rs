@@ -50,30 +50,36 @@ pub fn seen(answer: &Answer) -> Result<Seen> {
     Seen::deserialize(&mut json).with_context(|| format!("not an answer of ours: {body}"))
 }
 
-/// Asks for each item on several connections and keeps the answers in order.
+/// Asks for each item on several connections and keeps the answers in order. A request that fails is
+/// counted, and stands in the answers with its reason in the place of a service's name.
 ///
 /// # Errors
-/// When a request fails.
+/// When a client ends early, which is a mistake of ours.
 pub async fn ask_all(entry: &str, connections: usize, asks: Vec<Ask>) -> Result<(Vec<Seen>, Tally)> {
     let mut tasks = JoinSet::new();
     let total = asks.len();
     let asks = Arc::new(asks);
-    for lane in 0..connections {
+    for first in 0..connections {
         let (asks, mut client) = (asks.clone(), client(entry));
         tasks.spawn(async move {
             let mut answers = Vec::new();
-            for index in (lane..asks.len()).step_by(connections) {
-                answers.push((index, seen(&client.ask(&asks[index]).await?)?));
+            let mut tally = Tally::default();
+            for (index, ask) in asks.iter().enumerate().skip(first).step_by(connections) {
+                let answer = client.ask(ask).await.map_err(anyhow::Error::from);
+                let seen =
+                    answer.and_then(|answer| seen(&answer)).unwrap_or_else(|error| tally.fail(format!("{error:#}")));
+                answers.push((index, seen));
             }
-            anyhow::Ok((answers, client.opened))
+            tally.reopened = client.opened.saturating_sub(1);
+            (answers, tally)
         });
     }
     let mut all = Vec::with_capacity(total);
     let mut tally = Tally { sent: total as u64, ..Tally::default() };
     while let Some(done) = tasks.join_next().await {
-        let (answers, opened) = done??;
+        let (answers, met) = done?;
         all.extend(answers);
-        tally.reopened += opened.saturating_sub(1);
+        tally = tally.with(met);
     }
     all.sort_by_key(|(index, _)| *index);
     Ok((all.into_iter().map(|(_, seen)| seen).collect(), tally))
@@ -82,9 +88,11 @@ pub async fn ask_all(entry: &str, connections: usize, asks: Vec<Ask>) -> Result<
 // === impl Tally ===
 
 impl Tally {
-    fn fail(&mut self, words: String) {
+    /// Counts a failure, and gives what takes the place of the answer.
+    fn fail(&mut self, words: String) -> Seen {
         self.failed += 1;
-        self.first_failure.get_or_insert(words);
+        self.first_failure.get_or_insert_with(|| words.clone());
+        Seen { at: words, lane: None, route: None, baggage: None, next: None }
     }
 
     /// Both together.
@@ -119,7 +127,7 @@ impl Background {
                     tally.sent += 1;
                     let answer = client.ask(ask).await.map_err(anyhow::Error::from);
                     if let Err(error) = answer.and_then(|answer| seen(&answer)) {
-                        tally.fail(format!("{error:#}"));
+                        drop(tally.fail(format!("{error:#}")));
                     }
                     tokio::time::sleep(pause).await;
                 }

@@ -31,7 +31,8 @@ pub async fn check(stage: &mut Stage, console: &mut Console) -> Result<()> {
     forging(stage, console, false).await?;
     bad_config(stage, console).await?;
     filter_removed(stage, console).await?;
-    version_away(stage, console).await
+    version_away(stage, console).await?;
+    version_back(stage, console).await
 }
 
 fn tester() -> Ask {
@@ -144,6 +145,23 @@ async fn version_away(stage: &mut Stage, console: &mut Console) -> Result<()> {
     Ok(())
 }
 
+/// The version comes back and is declared ready.
+async fn version_back(stage: &mut Stage, console: &mut Console) -> Result<()> {
+    console.progress("orders-canary comes back");
+    stage.revive("orders-canary").await?;
+    let wish = Wish { ready: vec![VersionWish { service: "orders".into(), lane: "canary".into() }], ..Wish::default() };
+    stage.push(&wish).await?.require_acknowledged("the push that declares orders-canary ready")?;
+    let (answers, _) = ask_all(&stage.entry(true), 2, vec![tester(); REQUESTS]).await?;
+    let right = took(&answers, &CANARY);
+    console.check(
+        right == REQUESTS,
+        "  ready again: testers on orders-canary",
+        of(right, REQUESTS),
+        of(REQUESTS, REQUESTS),
+    );
+    Ok(())
+}
+
 /// Lets requests that were on their way to orders-canary before the push come back.
 async fn drain(stage: &Stage) -> Result<()> {
     until(Duration::from_secs(10), async || {
@@ -160,7 +178,7 @@ async fn fallbacks(stage: &Stage) -> Result<u64> {
 }
 
 fn words(failure: Option<String>) -> String {
-    failure.map(|failure| format!(": {failure}")).unwrap_or_default()
+    failure.map(|failure| format!(": {}", failure.chars().take(120).collect::<String>())).unwrap_or_default()
 }
 
 /// Moves a file over another, as every writer of ECDS files must.

@@ -19,7 +19,7 @@ use crate::release::units::{Weight, percent};
 /// The weights in percent, as they are pushed.
 const STEPS: [u32; 6] = [0, 5, 25, 50, 100, 0];
 /// Users that are asked at each weight.
-const USERS: usize = 4_000;
+const USERS: usize = 3_000;
 /// Connections that ask for them.
 const CONNECTIONS: usize = 4;
 
