@@ -37,10 +37,17 @@ mod tests {
 
     #[test]
     fn slots_are_what_any_xxhash64_computes() {
-        // Computed with the xxhash package of Python: xxh64_intdigest(b"user-1", xxh64_intdigest(b"s")).
-        let seed = xxh64(b"s", 0);
-        assert_eq!(slot_of(b"user-1", "s"), slot_with_seed(b"user-1", seed));
-        assert_eq!(xxh64(b"", 0), 0xef46_db37_51d8_e999, "the empty input of the specification");
+        // From PyPI's xxhash: (xxh64_intdigest(unit, xxh64_intdigest(salt, 0)) >> 32) * 10000 >> 32.
+        let computed_elsewhere: [(&[u8], &str, u16); 5] = [
+            (b"7", "shop/summer#1", 5_155),
+            (b"alice@example.com", "shop/summer#1", 6_964),
+            (b"user-1", "s", 9_849),
+            (b"user-2", "s", 7_633),
+            (b"", "", 6_341),
+        ];
+        for (unit, salt, slot) in computed_elsewhere {
+            assert_eq!(slot_of(unit, salt), slot, "{salt}");
+        }
     }
 
     #[test]
