@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use crate::http::{Ask, Client};
 
 /// How long an Envoy may take to get ready; a gateway waits up to 15 s for its filter's config.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running Envoy.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use crate::stats::Stats;
 /// Name of the release as it stands in the state.
 const RELEASE: &str = "shop/summer";
 /// How long proxies may take to run a push.
-const ACK: Duration = Duration::from_secs(15);
+const ACK: Duration = Duration::from_secs(30);
 /// Workers of the gateways, so that "every worker" is more than one; sidecars have one.
 const GATEWAY_WORKERS: u32 = 2;
 
