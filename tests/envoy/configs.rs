@@ -53,6 +53,7 @@ fn every_filter_config_is_what_graylane_renders() {
             assert_eq!(committed, rendered, "{}: run envoy-configs/render.sh", file.display());
         }
     }
+    fs::remove_dir_all(fresh).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod behind_apps;
 mod compose;
 mod configs;
 mod expiry;
+mod fields;
 mod forging;
 mod hostile;
 mod hot_reload;

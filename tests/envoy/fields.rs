@@ -1,0 +1,252 @@
+//! Every field and every operator, in a real Envoy, on each side that has them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use graylane_policy::raw::{
+    RawCondition, RawConfig, RawEntry, RawField, RawMatch, RawOperator, RawRange, RawRule, Role,
+};
+use graylane_tests::client::{Ask, Connection, Protocol};
+use graylane_tests::envoy::Envoy;
+use graylane_tests::scenario::Scenario;
+use graylane_tests::stage::{Stage, at_once};
+use graylane_tests::{ecds, on_every_envoy, paths};
+
+on_every_envoy!(
+    every_field_and_operator_decides_on_every_side,
+    claims_count_once_envoy_has_verified_them,
+    a_peer_is_known_by_its_certificate,
+);
+
+/// HS256 key of the two tokens below; they carry `tenant` and `org.tier`.
+const KEY: &str = "b25seS1mb3ItdGhlLXRlc3RzLW9mLWdyYXlsYW5lISE";
+const ACME: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJ0ZXN0cyIsInRlbmFudCI6ImFjbWUiLCJvcmciOnsidGllciI6ImdvbGQifX0.MRXZQ8MnGphoNjieEtEBdhCm0eqQdwD7l7gzqn0vmE0";
+const OTHER: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJ0ZXN0cyIsInRlbmFudCI6Im90aGVyIiwib3JnIjp7InRpZXIiOiJzaWx2ZXIifX0.J0D0BgJ8l_44ervN4UcgBppv95_Zan_8RIVkZz6sUVQ";
+
+const FILTERS: &str = "          http_filters:\n";
+
+fn every_field_and_operator_decides_on_every_side(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy_with("trust", &paths::filter()?, without_baggage)?;
+    let envoy = scenario.start()?;
+    for (generation, role) in (2..).zip([Role::Gateway, Role::Inbound, Role::Outbound]) {
+        let cases = cases();
+        push(&scenario, &envoy, role, generation, cases.iter().map(Case::rule).collect())?;
+        at_once(async {
+            let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
+            for case in &cases {
+                for (value, expected) in [(case.hit, true), (case.miss, false)] {
+                    let text = connection.send(&case.ask(value)).await?.text();
+                    let marked = text.contains("x-release-stage: canary");
+                    ensure!(marked == expected, "{role:?} {:?} {:?} with {value:?}: {text}", case.field, case.operator);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn claims_count_once_envoy_has_verified_them(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy_with("trust", &paths::filter()?, |file, text| match file {
+        "envoy.yaml" => text.replacen(FILTERS, &format!("{FILTERS}{}", jwt_authn()), 1),
+        _ => text,
+    })?;
+    let envoy = scenario.start()?;
+    for (generation, role) in (2..).zip([Role::Gateway, Role::Inbound]) {
+        let is = |claim: &str, value: &str| matching(RawField::Claim(claim.into()), RawOperator::Exact(value.into()));
+        let both = RawCondition::All(vec![is("tenant", "acme"), is("org.tier", "gold")]);
+        push(&scenario, &envoy, role, generation, vec![rule("acme", both)])?;
+        let ask = Ask::get("127.0.0.1", "/");
+        let with = |token: &str| ask.clone().header("authorization", format!("Bearer {token}"));
+        ensure!(is_marked(&scenario, &with(ACME))?, "{role:?}: the claims of a verified token count");
+        ensure!(!is_marked(&scenario, &with(OTHER))?, "{role:?}: other values do not match");
+        ensure!(!is_marked(&scenario, &ask)?, "{role:?}: no token, no claims");
+        ensure!(!is_marked(&scenario, &with(&format!("{ACME}x")))?, "{role:?}: a forged token is refused");
+    }
+    Ok(())
+}
+
+fn a_peer_is_known_by_its_certificate(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy_with("trust", &paths::filter()?, |file, text| match file {
+        "envoy.yaml" => text.replacen("    - filters:\n", &format!("{}      filters:\n", mutual_tls()), 1),
+        _ => text,
+    })?;
+    make_certificates(&scenario.folder)?;
+    let envoy = scenario.start()?;
+    for (generation, role) in (2..).zip([Role::Gateway, Role::Inbound]) {
+        let web = RawOperator::Prefix("spiffe://cluster.local/ns/shop/".into());
+        push(&scenario, &envoy, role, generation, vec![rule("web", matching(RawField::Peer, web))])?;
+        ensure!(answer_to(&scenario, Some("web"))?.contains("x-release-stage: canary"), "{role:?}: a peer of the shop");
+        ensure!(
+            answer_to(&scenario, Some("mail"))?.contains("x-release-stage: -"),
+            "{role:?}: a peer of another namespace"
+        );
+        ensure!(answer_to(&scenario, None)?.contains("x-release-stage: -"), "{role:?}: a client without a certificate");
+    }
+    Ok(())
+}
+
+/// One field under one operator, with a value for which it holds and one for which it does not.
+struct Case {
+    field: RawField,
+    operator: RawOperator,
+    hit: &'static str,
+    miss: &'static str,
+}
+
+/// Every operator on every field; keyed fields have a name of their own, so that only one rule holds.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, operator, hit, miss) in operators() {
+        let keyed: [fn(String) -> RawField; 5] =
+            [RawField::Header, RawField::GrpcMetadata, RawField::Query, RawField::Cookie, RawField::Baggage];
+        for (kind, field) in keyed.into_iter().enumerate() {
+            let field = field(format!("{name}{kind}"));
+            cases.push(Case { field, operator: operator.clone(), hit, miss });
+        }
+    }
+    let exact = |text: &str| RawOperator::Exact(text.into());
+    cases.push(Case { field: RawField::Path, operator: exact("/only/here"), hit: "/only/here", miss: "/only" });
+    cases.push(Case { field: RawField::Method, operator: exact("PATCH"), hit: "PATCH", miss: "GET" });
+    cases.push(Case {
+        field: RawField::Host,
+        operator: exact("only.example"),
+        hit: "ONLY.example:81",
+        miss: "127.0.0.1",
+    });
+    cases
+}
+
+fn operators() -> Vec<(&'static str, RawOperator, &'static str, &'static str)> {
+    let range = RawRange { min: Some(10.0), max: Some(20.0) };
+    vec![
+        ("exact", RawOperator::Exact("beta".into()), "beta", "Beta"),
+        ("prefix", RawOperator::Prefix("be".into()), "beta", "abe"),
+        ("suffix", RawOperator::Suffix("ta".into()), "beta", "tab"),
+        ("contains", RawOperator::Contains("et".into()), "beta", "bea"),
+        ("in", RawOperator::In(vec!["a".into(), "beta".into()]), "beta", "b"),
+        ("regex", RawOperator::Regex("b[a-z]+a".into()), "beta", "beta1"),
+        ("range", RawOperator::Range(range), "15.5", "9"),
+        ("semver", RawOperator::Semver(">=1.4, <2".into()), "1.10.0", "2.0.0"),
+    ]
+}
+
+// === impl Case ===
+
+impl Case {
+    fn rule(&self) -> RawRule {
+        rule(&format!("{:?} {:?}", self.field, self.operator), matching(self.field.clone(), self.operator.clone()))
+    }
+
+    fn ask(&self, value: &str) -> Ask {
+        let plain = Ask::get("127.0.0.1", "/");
+        match &self.field {
+            RawField::Header(name) => plain.header(name, value),
+            RawField::GrpcMetadata(name) => plain.header("content-type", "application/grpc").header(name, value),
+            RawField::Query(key) => Ask::get("127.0.0.1", &format!("/?other=1&{key}={value}")),
+            RawField::Cookie(name) => plain.header("cookie", format!("other=1; {name}={value}")),
+            RawField::Baggage(key) => plain.header("baggage", format!("other=1,{key}={value};p=1")),
+            RawField::Path => Ask::get("127.0.0.1", &format!("{value}?q=1")),
+            RawField::Method => plain.method(value),
+            RawField::Host => Ask::get(value, "/"),
+            other => unreachable!("{other:?} has a test of its own"),
+        }
+    }
+}
+
+fn matching(field: RawField, is: RawOperator) -> RawCondition {
+    RawCondition::Match(RawMatch { field, is })
+}
+
+fn rule(name: &str, when: RawCondition) -> RawRule {
+    RawRule { name: name.into(), lane: "canary".into(), when, from_unix: None, until_unix: None }
+}
+
+/// Gives the filter a document of this role with these rules, and waits until its workers run it.
+fn push(scenario: &Scenario, envoy: &Envoy, role: Role, generation: u64, rules: Vec<RawRule>) -> Result<()> {
+    ecds::change(&scenario.folder.join("ecds/gateway.json"), |document: &mut RawConfig| {
+        document.role = role;
+        document.generation = generation;
+        for group in &mut document.groups {
+            group.client_marks = None;
+            group.entry = Some(RawEntry { rules: rules.clone(), ..RawEntry::default() });
+        }
+    })?;
+    let label = match role {
+        Role::Gateway => "gateway",
+        Role::Inbound => "inbound",
+        Role::Outbound => "outbound",
+    };
+    envoy.wait_for_generation(label, generation, 2)
+}
+
+fn is_marked(scenario: &Scenario, ask: &Ask) -> Result<bool> {
+    at_once(async {
+        let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
+        Ok(connection.send(ask).await?.text().contains("x-release-stage: canary"))
+    })
+}
+
+/// The sides of a sidecar read baggage where apps write it; only gateways move it away.
+fn without_baggage(file: &str, text: String) -> String {
+    if file != "envoy.yaml" {
+        return text;
+    }
+    text.lines().filter(|line| !line.contains("baggage")).map(|line| format!("{line}\n")).collect()
+}
+
+fn jwt_authn() -> String {
+    let keys = format!(r#"{{"keys":[{{"kty":"oct","kid":"k","alg":"HS256","k":"{KEY}"}}]}}"#);
+    format!(
+        r#"          - name: envoy.filters.http.jwt_authn
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
+              providers:
+                tests: {{issuer: tests, payload_in_metadata: payload, local_jwks: {{inline_string: '{keys}'}}}}
+              rules:
+              - match: {{prefix: /}}
+                requires: {{requires_any: {{requirements: [{{provider_name: tests}}, {{allow_missing: {{}}}}]}}}}
+"#
+    )
+}
+
+fn mutual_tls() -> &'static str {
+    r#"    - transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_certificates: [{certificate_chain: {filename: gateway.pem}, private_key: {filename: gateway.key}}]
+            validation_context: {trusted_ca: {filename: ca.pem}}
+"#
+}
+
+/// A CA, and certificates of the gateway and of two peers, by the openssl command.
+fn make_certificates(folder: &Path) -> Result<()> {
+    let names = [("gateway", "gateway"), ("web", "shop"), ("mail", "office")];
+    let mut script =
+        "set -e\nopenssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2\n"
+            .to_owned();
+    for (name, namespace) in names {
+        script.push_str(&format!(
+            "openssl req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}\n\
+             printf 'subjectAltName=URI:spiffe://cluster.local/ns/{namespace}/sa/{name}' > {name}.ext\n\
+             openssl x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile {name}.ext -out {name}.pem\n"
+        ));
+    }
+    let output = Command::new("bash").arg("-c").arg(script).current_dir(folder).output()?;
+    ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn answer_to(scenario: &Scenario, peer: Option<&str>) -> Result<String> {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-k", &format!("https://127.0.0.1:{}/", scenario.port(10000))]).current_dir(&scenario.folder);
+    if let Some(peer) = peer {
+        curl.args(["--cert", &format!("{peer}.pem"), "--key", &format!("{peer}.key")]);
+    }
+    let output = curl.output()?;
+    ensure!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
