@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use graylane_policy::raw::{
     RawCondition, RawConfig, RawEntry, RawField, RawMatch, RawOperator, RawRange, RawRule, Role,
 };
-use graylane_tests::client::{Ask, Connection, Protocol};
+use graylane_tests::client::{Answer, Ask, Connection, Protocol};
 use graylane_tests::envoy::Envoy;
 use graylane_tests::scenario::Scenario;
 use graylane_tests::stage::{Stage, at_once};
@@ -36,7 +36,7 @@ fn every_field_and_operator_decides_on_every_side(stage: &Stage) -> Result<()> {
             let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
             for case in &cases {
                 for (value, expected) in [(case.hit, true), (case.miss, false)] {
-                    let text = connection.send(&case.ask(value)).await?.text();
+                    let text = words(&connection.send(&case.ask(value)).await?);
                     let marked = text.contains("x-release-stage: canary");
                     ensure!(marked == expected, "{role:?} {:?} {:?} with {value:?}: {text}", case.field, case.operator);
                 }
@@ -184,8 +184,14 @@ fn push(scenario: &Scenario, envoy: &Envoy, role: Role, generation: u64, rules: 
 fn is_marked(scenario: &Scenario, ask: &Ask) -> Result<bool> {
     at_once(async {
         let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
-        Ok(connection.send(ask).await?.text().contains("x-release-stage: canary"))
+        Ok(words(&connection.send(ask).await?).contains("x-release-stage: canary"))
     })
+}
+
+/// What an answer says: its body, or the message that Envoy makes of it for gRPC clients.
+fn words(answer: &Answer) -> String {
+    let message = answer.headers.get("grpc-message").and_then(|message| message.to_str().ok());
+    message.map_or_else(|| answer.text(), str::to_owned)
 }
 
 /// The sides of a sidecar read baggage where apps write it; only gateways move it away.
