@@ -19,7 +19,6 @@ use crate::release::read::{self, Source};
 
 const PROXIES: &str = "proxies.yaml";
 const STATE: &str = "state.json";
-const LOCK: &str = ".graylane.lock";
 
 /// A folder that this process alone writes to while it holds the value.
 #[derive(Debug)]
@@ -76,7 +75,8 @@ impl Folder {
     pub fn open(dir: &Path) -> Result<Self, LocalError> {
         let failed = |source| LocalError::Folder { dir: dir.into(), source };
         let real = dir.canonicalize().map_err(failed)?;
-        let lock = File::options().create(true).append(true).open(real.join(LOCK)).map_err(failed)?;
+        // The folder itself is locked, so no lock file is left lying about.
+        let lock = File::open(&real).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir: real, _lock: lock }),
             Err(std::fs::TryLockError::WouldBlock) => Err(LocalError::Busy(dir.into())),

@@ -63,7 +63,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         Output::Text => print(&table(&reports))?,
         Output::Json => print_json(&reports)?,
     }
-    Ok(exit(&reports))
+    let exit = exit(&reports);
+    if exit != Exit::Done {
+        eprintln!("a proxy that refused or lost its config gets it again with --force");
+    }
+    Ok(exit)
 }
 
 /// The worst state decides.
@@ -81,7 +85,10 @@ pub(super) fn table(reports: &[Report]) -> String {
     for report in reports {
         let state = match (report.state, &report.message) {
             (State::Acknowledged, _) => "acknowledged".into(),
-            (State::Waiting, _) => format!("waiting for generation {}", report.wanted),
+            (State::Waiting, _) if report.generation < report.wanted => {
+                format!("waiting for generation {}", report.wanted)
+            }
+            (State::Waiting, _) => "waiting for more workers".into(),
             (State::Unreachable, Some(message)) => format!("unreachable: {message}"),
             (State::Unreachable, None) => "unreachable".into(),
             (State::Refused, message) => format!("refused: {}", message.clone().unwrap_or_default()),

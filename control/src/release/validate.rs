@@ -39,6 +39,7 @@ pub fn check(sources: Vec<Source>, sides: &[Side]) -> Result<Vec<Checked>, Findi
     if findings.is_empty() {
         findings = document_findings(&checked, sides);
     }
+    findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     if findings.is_empty() { Ok(checked) } else { Err(Findings(findings)) }
 }
 

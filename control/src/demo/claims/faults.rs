@@ -76,12 +76,23 @@ async fn bad_config(stage: &Stage, console: &mut Console) -> Result<()> {
     let words = if refused { "refused by Envoy" } else { "taken" };
     console.check(refused, "a config that makes no sense", words, "refused");
     let right = took(&answers, &CANARY);
+    ordinary_requests(stage, console).await?;
     let holds = right == REQUESTS && tally.failed == 0;
     let figure = format!("canary {}, {} of {} failed", of(right, REQUESTS), tally.failed, tally.sent);
     console.check(holds, "  the last good config serves on", figure, "all testers, none failed");
     let pushed = stage.push(&Wish::default()).await?;
     let figure = format!("{} file(s), acknowledged in {} ms", pushed.files, pushed.millis());
     console.check(pushed.acknowledged(), "  graylane push puts it right", figure, "acknowledged");
+    Ok(())
+}
+
+/// Requests that no rule concerns are answered as by the gateway without the filter.
+async fn ordinary_requests(stage: &Stage, console: &mut Console) -> Result<()> {
+    let (ours, _) = ask_all(&stage.entry(true), 2, vec![Ask::get("/"); REQUESTS]).await?;
+    let (plain, _) = ask_all(&stage.entry(false), 2, vec![Ask::get("/"); REQUESTS]).await?;
+    let alike = ours.iter().zip(&plain).filter(|(ours, plain)| ours == plain && ours.path() == STABLE).count();
+    let figure = of(alike, REQUESTS);
+    console.check(alike == REQUESTS, "  answers as by the gateway without filter", figure, of(REQUESTS, REQUESTS));
     Ok(())
 }
 
