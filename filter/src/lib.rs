@@ -1,9 +1,9 @@
 //! The graylane filter: the thin shell between Envoy and [`graylane_policy`].
 //!
 //! The shell gathers the facts of a request from the [`host::Host`], lets the policy decide, and
-//! carries the decision out. It knows no rules, and the policy knows no host. Only [`wasm`] knows
+//! carries the decision out. It knows no rules, and the policy knows no host. Only `wasm` knows
 //! proxy-wasm, and it exists on wasm32 alone, so everything else compiles and is tested natively on
-//! [`fake::FakeHost`].
+//! `fake::FakeHost`.
 //!
 //! Whatever fails in here, the request goes to stable: there is no path that blocks or answers one.
 

@@ -4,7 +4,7 @@
 //! thread) signs a roster in shared data from its ticks, never from `on_configure`, which canary VMs
 //! run too. From the roster every worker computes the same two gauges: the generation that was
 //! configured last, and how many VMs run exactly that document. A VM that stops ticking, because it
-//! trapped or was replaced, drops out after [`STALE_MS`].
+//! trapped or was replaced, drops out after `STALE_MS`.
 
 use graylane_policy::Policy;
 use graylane_policy::metric::stat_name;
