@@ -2,8 +2,10 @@
 
 mod bad_config;
 mod behind_apps;
+mod cart;
 mod compose;
 mod configs;
+mod entries;
 mod expiry;
 mod fields;
 mod forging;

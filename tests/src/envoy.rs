@@ -12,6 +12,9 @@ use crate::client;
 use crate::poll::{self, PATIENCE};
 use crate::stats::Stats;
 
+/// A count is there as soon as its stream has ended.
+const PATIENCE_FOR_COUNTS: Duration = Duration::from_secs(10);
+
 /// How to start one.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -139,6 +142,20 @@ impl Envoy {
             let workers = stats.sum("graylane_config_workers", &[("role", role)]);
             ensure!(running == wanted, "{role} runs generation {running}");
             ensure!(workers == f64::from(threads), "{workers} of {threads} threads run it");
+            Ok(())
+        })
+    }
+
+    /// Waits until the series of `name` with these labels add up to `wanted`.
+    ///
+    /// # Errors
+    /// When they do not in time.
+    pub fn wait_for_sum(&self, name: &str, labels: &[(&str, &str)], wanted: f64) -> Result<()> {
+        poll::until(&format!("{wanted} of {name} {labels:?}"), PATIENCE_FOR_COUNTS, || {
+            let stats = self.stats()?;
+            let sum = stats.sum(name, labels);
+            let all: Vec<_> = stats.of(name).collect();
+            ensure!(sum == wanted, "it is {sum}: {all:#?}");
             Ok(())
         })
     }
