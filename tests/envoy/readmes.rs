@@ -19,7 +19,7 @@ on_every_envoy!(
 );
 
 /// Admin ports of the gateway and of the six sidecars.
-const CHAIN: [u16; 7] = [9901, 9911, 9912, 9913, 9914, 9915, 9916];
+pub const CHAIN: [u16; 7] = [9901, 9911, 9912, 9913, 9914, 9915, 9916];
 
 fn chain_readme_holds(stage: &Stage) -> Result<()> {
     let scenario = stage.copy("chain")?;

@@ -86,6 +86,15 @@ pub fn raw(port: u16, request: &[u8]) -> Result<Vec<u8>> {
     Ok(answer)
 }
 
+/// The answer to one request on a connection of its own, for tests that hold none.
+///
+/// # Errors
+/// When there is no answer.
+pub fn once(port: u16, ask: &Ask) -> Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Connection::open(port, Protocol::Http1).await?.send(ask).await })
+}
+
 fn unchunk(mut body: &str) -> Result<String> {
     let mut whole = String::new();
     while let Some((size, rest)) = body.split_once("\r\n") {

@@ -1,6 +1,7 @@
 //! A real Envoy process.
 
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,12 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::client;
+use crate::admin::Admin;
 use crate::poll::{self, PATIENCE};
-use crate::stats::Stats;
-
-/// A count is there as soon as its stream has ended.
-const PATIENCE_FOR_COUNTS: Duration = Duration::from_secs(10);
 
 /// How to start one.
 #[derive(Clone, Debug)]
@@ -28,11 +25,11 @@ pub struct Start {
     pub concurrency: u32,
 }
 
-/// A running Envoy, ended by its id when dropped.
+/// A running Envoy, ended by its id when dropped. What it says of itself is asked of its [`Admin`].
 #[derive(Debug)]
 pub struct Envoy {
     child: Child,
-    admin: u16,
+    admin: Admin,
     log: PathBuf,
     access_log: PathBuf,
 }
@@ -70,7 +67,7 @@ impl Start {
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {}", self.binary.display()))?;
-        Ok(Envoy { child, admin: self.admin, log, access_log })
+        Ok(Envoy { child, admin: Admin { port: self.admin }, log, access_log })
     }
 
     fn command(&self) -> Result<Command> {
@@ -93,71 +90,14 @@ impl Start {
 // === impl Envoy ===
 
 impl Envoy {
-    /// Port of its admin listener.
-    #[must_use]
-    pub fn admin(&self) -> u16 {
-        self.admin
-    }
-
-    /// Its metrics in Prometheus form.
+    /// Memory that it keeps in RAM, in kB, as the kernel counts it.
     ///
     /// # Errors
-    /// When the admin listener does not answer.
-    pub fn stats(&self) -> Result<Stats> {
-        Stats::parse(&client::get(self.admin, "/stats/prometheus")?)
-    }
-
-    /// One of Envoy's own counters by its full dotted name; 0 when it has never been touched.
-    ///
-    /// # Errors
-    /// When the admin listener does not answer.
-    pub fn counter(&self, name: &str) -> Result<u64> {
-        let text = client::get(self.admin, "/stats")?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        Ok(line.map_or(Ok(0), str::parse)?)
-    }
-
-    /// All counters whose name contains `part`, with their values.
-    ///
-    /// # Errors
-    /// When the admin listener does not answer.
-    pub fn counters_with(&self, part: &str) -> Result<Vec<(String, u64)>> {
-        let text = client::get(self.admin, "/stats")?;
-        let pairs = text.lines().filter_map(|line| line.split_once(": "));
-        Ok(pairs
-            .filter(|(name, _)| name.contains(part))
-            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
-            .collect())
-    }
-
-    /// Waits until every worker and the main thread of `role` run exactly this generation.
-    ///
-    /// # Errors
-    /// When that does not happen in time.
-    pub fn wait_for_generation(&self, role: &str, generation: u64, threads: u32) -> Result<()> {
-        let wanted = generation as f64;
-        poll::until(&format!("generation {generation} of {role}"), PATIENCE, || {
-            let stats = self.stats()?;
-            let running = stats.sum("graylane_config_generation", &[("role", role)]);
-            let workers = stats.sum("graylane_config_workers", &[("role", role)]);
-            ensure!(running == wanted, "{role} runs generation {running}");
-            ensure!(workers == f64::from(threads), "{workers} of {threads} threads run it");
-            Ok(())
-        })
-    }
-
-    /// Waits until the series of `name` with these labels add up to `wanted`.
-    ///
-    /// # Errors
-    /// When they do not in time.
-    pub fn wait_for_sum(&self, name: &str, labels: &[(&str, &str)], wanted: f64) -> Result<()> {
-        poll::until(&format!("{wanted} of {name} {labels:?}"), PATIENCE_FOR_COUNTS, || {
-            let stats = self.stats()?;
-            let sum = stats.sum(name, labels);
-            let all: Vec<_> = stats.of(name).collect();
-            ensure!(sum == wanted, "it is {sum}: {all:#?}");
-            Ok(())
-        })
+    /// When it does not run.
+    pub fn resident_kb(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// What it wrote to its own log.
@@ -176,7 +116,15 @@ impl Envoy {
         if let Some(status) = self.child.try_wait()? {
             bail!("Envoy ended: {status}");
         }
-        client::get(self.admin, "/ready").map(drop)
+        self.admin.ready()
+    }
+}
+
+impl Deref for Envoy {
+    type Target = Admin;
+
+    fn deref(&self) -> &Admin {
+        &self.admin
     }
 }
 

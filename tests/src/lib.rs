@@ -3,6 +3,7 @@
 //! Everything here waits by polling with a deadline and never sleeps for a fixed time; every process
 //! is started in its own group and ended by its id when its owner is dropped.
 
+pub mod admin;
 pub mod app;
 pub mod client;
 pub mod console;

@@ -7,11 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::admin::Admin;
 use crate::envoy::{Envoy, Start};
 use crate::group::Group;
 use crate::paths::{self, Release};
 use crate::poll::{self, PATIENCE};
-use crate::{client, console, ports};
+use crate::{console, ports};
 
 /// What stands before a port number in the files of a scenario.
 const BEFORE_PORT: [&str; 2] = ["127.0.0.1:", "port_value: "];
@@ -48,6 +49,12 @@ impl Scenario {
         self.ports.get(&written).copied().unwrap_or(written)
     }
 
+    /// The admin listener whose port is written so in the files.
+    #[must_use]
+    pub fn admin(&self, written: u16) -> Admin {
+        Admin { port: self.port(written) }
+    }
+
     /// Starts the Envoy of `envoy.yaml` with one worker.
     ///
     /// # Errors
@@ -82,7 +89,7 @@ impl Scenario {
         for admin in admins {
             poll::until("every proxy to be ready", PATIENCE, || {
                 ensure!(group.is_running()?, "start.sh ended");
-                client::get(self.port(*admin), "/ready").map(drop)
+                self.admin(*admin).ready()
             })?;
         }
         Ok(group)

@@ -10,6 +10,9 @@ pub struct TraceId {
     bytes: [u8; 16],
 }
 
+/// Position of the version among the 32 digits of a UUID.
+const VERSION_DIGIT: usize = 12;
+
 /// The id of a valid `traceparent`: `00-<32 lower-case hex>-<16>-<2>`, neither id all zeros.
 /// Versions above 00 are read by the same first four parts, and `ff` is refused.
 pub fn from_traceparent(value: &[u8]) -> Option<TraceId> {
@@ -39,11 +42,18 @@ pub fn from_b3_trace_id(value: &[u8]) -> Option<TraceId> {
 }
 
 /// The id of an `x-request-id` header: a UUID, as Envoy writes it.
+///
+/// Its version digit is left out: each Envoy that traces writes there why (`pack_trace_reason` of
+/// `envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig`), so it differs between the two sides of
+/// one proxy.
 pub fn from_request_id(value: &[u8]) -> Option<TraceId> {
     if value.len() != 36 {
         return None;
     }
-    let digits: Vec<u8> = value.iter().copied().filter(|&byte| byte != b'-').collect();
+    let mut digits: Vec<u8> = value.iter().copied().filter(|&byte| byte != b'-').collect();
+    if let Some(version) = digits.get_mut(VERSION_DIGIT).filter(|digit| digit.is_ascii_hexdigit()) {
+        *version = b'0';
+    }
     if is_hex(&digits, 32) { TraceId::from_hex(&digits) } else { None }
 }
 

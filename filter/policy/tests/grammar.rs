@@ -123,7 +123,13 @@ fn trace_ids_are_read_by_their_conventions() {
     let whole = trace::from_traceparent(format!("00-{id}-b7ad6b7169203331-01").as_bytes()).expect("valid");
     assert_eq!(trace::from_b3(format!("{id}-b7ad6b7169203331-1").as_bytes()), Some(whole));
     assert_eq!(trace::from_b3_trace_id(id.as_bytes()), Some(whole));
-    assert_eq!(trace::from_request_id(b"0af76519-16cd-43dd-8448-eb211c80319c"), Some(whole));
+    assert_eq!(
+        trace::from_request_id(b"0af76519-16cd-03dd-8448-eb211c80319c"),
+        trace::from_b3_trace_id(b"0af7651916cd03dd8448eb211c80319c")
+    );
+    for sampled in [b"0af76519-16cd-93dd-8448-eb211c80319c", b"0af76519-16cd-43dd-8448-eb211c80319c"] {
+        assert_eq!(trace::from_request_id(sampled), trace::from_request_id(b"0af76519-16cd-a3dd-8448-eb211c80319c"));
+    }
     let bad = [
         format!("00-{id}-b7ad6b7169203331"),
         format!("ff-{id}-b7ad6b7169203331-01"),
