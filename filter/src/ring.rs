@@ -6,8 +6,6 @@ use graylane_policy::trace::TraceId;
 
 use crate::host::Host;
 
-/// How long a failure below is remembered: longer than any sensible request takes.
-const FAILURE_TTL_MS: u32 = 120_000;
 /// Where the last failed call of this proxy is noted: time in Unix milliseconds and trace id.
 const LAST_FAILURE: &str = "graylane.ring.failed";
 
@@ -36,7 +34,7 @@ pub fn leave(host: &impl Host, note: &Note) {
 /// Notes that a call of this trace failed.
 pub fn tell_failure(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
     let mut note = look_up(host, trace).unwrap_or_else(|| Note::new(*trace, now_unix_ms));
-    note.failed_below = true;
+    note.failed_unix_ms = now_unix_ms;
     leave(host, &note);
     let mut last = now_unix_ms.to_le_bytes().to_vec();
     last.extend_from_slice(trace.as_bytes());
@@ -44,9 +42,9 @@ pub fn tell_failure(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
 }
 
 /// Who a request that failed here, having begun at `since_unix_ms`, failed for.
-pub fn origin_of(host: &impl Host, trace: Option<&TraceId>, since_unix_ms: u64, now_unix_ms: u64) -> Origin {
+pub fn origin_of(host: &impl Host, trace: Option<&TraceId>, since_unix_ms: u64) -> Origin {
     let noted = trace.and_then(|trace| look_up(host, trace));
-    if noted.is_some_and(|note| note.failed_below && note.is_fresh(now_unix_ms, FAILURE_TTL_MS)) {
+    if noted.is_some_and(|note| note.failed_unix_ms > 0 && note.failed_unix_ms >= since_unix_ms) {
         return Origin::Downstream;
     }
     let meanwhile = last_failure(host).is_some_and(|at| at >= since_unix_ms);

@@ -164,7 +164,7 @@ impl<H: Host> Active<H> {
     fn count_failure(&self, begun: &Begun, now_unix_ms: u64) {
         let host = &*self.host;
         let origin = match self.policy.role() {
-            Role::Inbound => Some(ring::origin_of(host, begun.trace.as_ref(), begun.at_ns / 1_000_000, now_unix_ms)),
+            Role::Inbound => Some(ring::origin_of(host, begun.trace.as_ref(), begun.at_ns / 1_000_000)),
             Role::Gateway | Role::Outbound => None,
         };
         self.meter.failure(host, &self.policy, begun.place, origin);

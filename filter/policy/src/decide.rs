@@ -151,9 +151,10 @@ impl Policy {
         is_grpc(headers.get(self.wellknown.content_type))
     }
 
-    /// Whether a request is a mirrored copy, which counts nowhere.
+    /// Whether a request is a mirrored copy, which counts nowhere. A member may be named like one.
     pub fn is_mirror(&self, headers: &Captured<'_>) -> bool {
-        headers.get(self.wellknown.authority).is_some_and(crate::outcome::is_mirror)
+        let named_so = headers.get(self.wellknown.authority).is_some_and(crate::outcome::is_mirror);
+        named_so && self.destination(headers).is_none()
     }
 
     /// The member a request is for.

@@ -4,8 +4,9 @@
 //! one by one (a call into the host that returns data is the price, not the bytes), so the shell
 //! hands over every pair and only the interesting ones are kept, as slices of the host's buffer.
 //!
-//! Of a repeated header the first value wins. Cookie and baggage are lists by their standards and
-//! are joined instead.
+//! Of a repeated header the first value wins, and it is known that there were more: a route that
+//! matches the header compares all of them, joined. Cookie, baggage and our list of cohorts are lists
+//! and are joined instead.
 
 use std::borrow::Cow;
 
@@ -33,6 +34,7 @@ pub struct HeaderTable {
 #[derive(Clone, Debug)]
 pub struct Captured<'r> {
     values: Vec<Option<Cow<'r, [u8]>>>,
+    repeated: Vec<HeaderId>,
 }
 
 // === impl HeaderTable ===
@@ -57,7 +59,7 @@ impl HeaderTable {
 
     /// Picks the interesting headers out of all of a request's pairs. Envoy's names are lower case.
     pub fn capture<'r>(&self, pairs: impl Iterator<Item = (&'r [u8], &'r [u8])>) -> Captured<'r> {
-        let mut captured = Captured { values: vec![None; self.joins.len()] };
+        let mut captured = Captured { values: vec![None; self.joins.len()], repeated: Vec::new() };
         for (name, value) in pairs {
             if let Some(id) = self.find(name) {
                 let joint = self.joins.get(usize::from(id.0)).copied().flatten();
@@ -75,7 +77,7 @@ impl HeaderTable {
 fn joint_of(name: &[u8]) -> Option<&'static [u8]> {
     match name {
         b"cookie" => Some(b"; "),
-        b"baggage" | b"x-graylane-untrusted-baggage" => Some(b","),
+        b"baggage" | b"x-graylane-untrusted-baggage" | b"x-graylane-cohort" => Some(b","),
         _ => None,
     }
 }
@@ -88,6 +90,11 @@ impl<'r> Captured<'r> {
         self.values.get(usize::from(id.0))?.as_deref()
     }
 
+    /// Whether the request has exactly this one value of a header.
+    pub(crate) fn is_just(&self, id: HeaderId, value: &[u8]) -> bool {
+        self.get(id) == Some(value) && !self.repeated.contains(&id)
+    }
+
     fn put(&mut self, id: HeaderId, value: &'r [u8], joint: Option<&[u8]>) {
         let Some(slot) = self.values.get_mut(usize::from(id.0)) else { return };
         match (slot.as_mut(), joint) {
@@ -97,7 +104,7 @@ impl<'r> Captured<'r> {
                 all.extend_from_slice(joint);
                 all.extend_from_slice(value);
             }
-            (Some(_), None) => {}
+            (Some(_), None) => self.repeated.push(id),
         }
     }
 }

@@ -76,9 +76,11 @@ impl Cohort {
         self as u8
     }
 
-    /// The cohort of a travelling value; anything else is [`Cohort::Unknown`].
+    /// The cohort of a travelling value; anything else is [`Cohort::Unknown`]. A fallback is of one
+    /// hop and never travels.
     pub fn parse(text: &[u8]) -> Self {
-        Self::ALL.into_iter().find(|cohort| cohort.as_str().as_bytes() == text).unwrap_or(Self::Unknown)
+        let travelling = Self::ALL.into_iter().filter(|cohort| *cohort != Self::Fallback);
+        travelling.into_iter().find(|cohort| cohort.as_str().as_bytes() == text).unwrap_or(Self::Unknown)
     }
 }
 

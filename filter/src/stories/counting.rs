@@ -107,6 +107,20 @@ fn a_failure_is_own_or_of_a_call_below() {
 }
 
 #[test]
+fn a_retry_that_fails_by_itself_is_not_blamed_on_the_try_before() {
+    let process: Rc<Shared> = Rc::default();
+    let inbound = Proxy::on(Rc::clone(&process), &document("inbound"), &[]);
+    let outbound = Proxy::on(process, &document("outbound"), &[]);
+    let first = inbound.begin(&[(":authority", "orders"), TRACE]);
+    outbound.end(outbound.begin(&[(":authority", "orders"), TRACE]), 503, 3);
+    inbound.end(first, 500, 10);
+    assert_eq!(inbound.metric(&failures("inbound", "downstream")), 1);
+    inbound.end(inbound.begin(&[(":authority", "orders"), TRACE]), 500, 10);
+    assert_eq!(inbound.metric(&failures("inbound", "own")), 1, "nothing failed below the second one");
+    assert_eq!(inbound.metric(&failures("inbound", "downstream")), 1);
+}
+
+#[test]
 fn the_meter_tells_where_each_lane_came_from() {
     let node = [("WORKLOAD_NAME", "cart")];
     let process: Rc<Shared> = Rc::default();

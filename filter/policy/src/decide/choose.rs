@@ -2,7 +2,7 @@
 
 use crate::baggage;
 use crate::field::{FieldId, Unit, Values};
-use crate::hash::{slot_with_seed, spread};
+use crate::hash::slot_with_seed;
 use crate::lane::{Cohort, LaneId, Reason, STABLE};
 use crate::policy::{Entry, Group, Policy, Slots};
 use crate::raw::{ClientMarks, NoUnit, Role};
@@ -76,34 +76,46 @@ fn from_header(policy: &Policy, group: &Group, inputs: &Inputs<'_>) -> Option<Ch
     // A gateway's early header mutation moved a client's own header out of the way.
     let moved = || inputs.headers.get(group.carried.untrusted).filter(|_| policy.role == Role::Gateway);
     let lane = group.lane_named(own.or_else(moved)?)?;
-    Some(carried(lane, Reason::Header, travelling_cohort(policy, group, inputs)))
-}
-
-/// The cohort that travels beside the carried header. A mark that a gateway was told to accept is an
-/// explicit wish.
-fn travelling_cohort(policy: &Policy, group: &Group, inputs: &Inputs<'_>) -> Cohort {
-    if policy.role == Role::Gateway {
-        return Cohort::Rule;
-    }
-    let list = inputs.headers.get(policy.wellknown.cohort).unwrap_or(b"");
-    let own = list.split(|&byte| byte == b',').find_map(|pair| value_of(pair, group.name.as_bytes()));
-    own.map_or(Cohort::Unknown, Cohort::parse)
-}
-
-/// The value of `key=value` when the key is this one.
-pub(super) fn value_of<'v>(pair: &'v [u8], key: &[u8]) -> Option<&'v [u8]> {
-    crate::cookie::trim(pair).strip_prefix(key)?.strip_prefix(b"=")
+    let cohort = || {
+        // An app may forward the carried header and baggage, and not the list of cohorts.
+        let member = || member_of(policy, group, inputs).filter(|(named, _)| *named == lane)?.1;
+        listed_cohort(policy, group, inputs).or_else(member)
+    };
+    Some(carried(lane, Reason::Header, travelling(policy, cohort)))
 }
 
 fn from_baggage(policy: &Policy, group: &Group, inputs: &Inputs<'_>) -> Option<Choice> {
+    let (lane, own) = member_of(policy, group, inputs)?;
+    let cohort = || own.or_else(|| listed_cohort(policy, group, inputs));
+    Some(carried(lane, Reason::Baggage, travelling(policy, cohort)))
+}
+
+/// The cohort that came with a mark. A mark that a gateway was told to accept is an explicit wish,
+/// whatever its client says of it.
+fn travelling(policy: &Policy, cohort: impl FnOnce() -> Option<Cohort>) -> Cohort {
+    if policy.role == Role::Gateway { Cohort::Rule } else { cohort().unwrap_or(Cohort::Unknown) }
+}
+
+/// The group's cohort in the header beside the carried one.
+fn listed_cohort(policy: &Policy, group: &Group, inputs: &Inputs<'_>) -> Option<Cohort> {
+    let list = inputs.headers.get(policy.wellknown.cohort)?;
+    let own = list.split(|&byte| byte == b',').find_map(|pair| value_of(pair, group.name.as_bytes()));
+    own.map(Cohort::parse)
+}
+
+/// What the group's baggage member says: a lane, and how it was chosen.
+fn member_of(policy: &Policy, group: &Group, inputs: &Inputs<'_>) -> Option<(LaneId, Option<Cohort>)> {
     let key = group.baggage_key.as_deref()?;
     let known = policy.wellknown.baggage?;
     let own = inputs.headers.get(known.trusted);
     let moved = || inputs.headers.get(known.untrusted).filter(|_| policy.role == Role::Gateway);
     let member = baggage::first(own.or_else(moved)?, key.as_bytes())?;
-    let lane = group.lane_named(&member.value)?;
-    let cohort = member.property(b"cohort").map_or(Cohort::Unknown, Cohort::parse);
-    Some(carried(lane, Reason::Baggage, cohort))
+    Some((group.lane_named(&member.value)?, member.property(b"cohort").map(Cohort::parse)))
+}
+
+/// The value of `key=value` when the key is this one.
+pub(super) fn value_of<'v>(pair: &'v [u8], key: &[u8]) -> Option<&'v [u8]> {
+    crate::cookie::trim(pair).strip_prefix(key)?.strip_prefix(b"=")
 }
 
 fn from_pod(at: usize, inputs: &Inputs<'_>) -> Option<Choice> {
@@ -158,7 +170,8 @@ fn by_slot(slots: &Slots, entry: &Entry, inputs: &Inputs<'_>, values: &mut Value
     let sticky = values.unit().map(|unit| slot_with_seed(unit, slots.seed));
     let (slot, cohort) = match (sticky, entry.no_unit) {
         (Some(slot), _) => (slot, Cohort::Slot),
-        (None, NoUnit::Random) => (spread(inputs.random[0]), Cohort::Random),
+        // Drawn by salt as well, so that the draws of two groups on one proxy are independent.
+        (None, NoUnit::Random) => (slot_with_seed(&inputs.random[0].to_le_bytes(), slots.seed), Cohort::Random),
         (None, _) => return Choice::stable(Reason::Slot, Cohort::Random),
     };
     Choice { lane: slots.lane_of(slot), slot: Some(slot), ..Choice::stable(Reason::Slot, cohort) }

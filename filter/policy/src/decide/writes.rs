@@ -26,6 +26,7 @@ pub(super) fn of<'p>(policy: &'p Policy, inputs: &Inputs<'_>, decision: &Decisio
     let mut writes = Vec::new();
     for (group, choice) in policy.groups.iter().zip(&decision.choices) {
         writes.extend(carried(group, choice.lane, inputs));
+        writes.extend(moved_away(policy, group, inputs));
     }
     writes.extend(cohorts(policy, inputs, decision));
     baggage_writes(policy, inputs, decision, &mut writes);
@@ -47,11 +48,19 @@ fn carried<'p>(group: &'p Group, lane: LaneId, inputs: &Inputs<'_>) -> Option<Wr
     let name = group.carried.name.as_str();
     if !lane.is_stable() {
         let wanted = group.lane_name(lane).as_bytes();
-        return (current != Some(wanted)).then(|| set(name, wanted));
+        return (!inputs.headers.is_just(group.carried.id, wanted)).then(|| set(name, wanted));
     }
     // A believed header that names stable, or a lane nobody knows, is left as it came.
     let dropped = current.is_some() && !trusts_marks(group, inputs);
     dropped.then(|| remove(name))
+}
+
+/// What a gateway moved away has been judged here; further on, a proxy with other trust could take it
+/// for something its own gateway moved.
+fn moved_away<'p>(policy: &Policy, group: &Group, inputs: &Inputs<'_>) -> Option<Write<'p>> {
+    let moved = policy.role == Role::Gateway && inputs.headers.get(group.carried.untrusted).is_some();
+    let name = || format!("{}{}", headers::UNTRUSTED_PREFIX, group.carried.name);
+    moved.then(|| Write { name: name().into(), value: None })
 }
 
 /// The list of cohorts. Groups that this proxy does not know keep their place in it, but for what a
@@ -150,11 +159,12 @@ fn member_of(key: &str, lane: &str, cohort: Cohort) -> String {
 
 /// The route header: one hop only, and never what came from outside.
 fn route<'p>(policy: &'p Policy, headers: &Captured<'_>, decision: &Decision<'p>) -> Option<Write<'p>> {
-    let current = headers.get(policy.wellknown.route);
+    let id = policy.wellknown.route;
+    let current = headers.get(id);
     let wanted = wanted_route(policy, decision).map(str::as_bytes);
     match (wanted, current) {
         _ if policy.entry_only => None,
-        (Some(wanted), current) => (current != Some(wanted)).then(|| set(headers::ROUTE, wanted)),
+        (Some(wanted), _) => (!headers.is_just(id, wanted)).then(|| set(headers::ROUTE, wanted)),
         (None, Some(_)) => Some(remove(headers::ROUTE)),
         (None, None) => None,
     }
