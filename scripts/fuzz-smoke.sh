@@ -13,7 +13,7 @@ WORK=$ROOT/target/fuzz
 FUZZ=$TOOLS/cargo-fuzz-$CARGO_FUZZ_VERSION/bin/cargo-fuzz
 
 main() {
-  local target
+  local targets
   cd "$ROOT"
   use_toolchain
   [ $# -gt 0 ] || mapfile -t targets < <(sed -n 's|^path = "targets/\(.*\)\.rs"|\1|p' tests/fuzz/Cargo.toml)
@@ -22,7 +22,21 @@ main() {
   have c++ || have g++ || have clang++ || skip "libFuzzer wants a C++ compiler (Debian: apt-get install g++)"
   export CARGO_TARGET_DIR=$WORK
   "$FUZZ" build --fuzz-dir tests/fuzz --sanitizer none >&2
-  for target in "${targets[@]}"; do run_target "$target"; done
+  run_targets "${targets[@]}"
+}
+
+# Two at a time: each runs for a time, not to an end.
+run_targets() {
+  local target pid pids=()
+  for target in "$@"; do
+    run_target "$target" &
+    pids+=($!)
+    if [ ${#pids[@]} -eq 2 ]; then
+      wait "${pids[0]}"
+      pids=("${pids[@]:1}")
+    fi
+  done
+  for pid in "${pids[@]}"; do wait "$pid"; done
 }
 
 # A machine that cannot fuzz may skip it, except in CI, where nobody would notice.
@@ -36,7 +50,7 @@ install_cargo_fuzz() {
   local install=(cargo install --quiet --debug --root "${FUZZ%/bin/*}" --version "$CARGO_FUZZ_VERSION" cargo-fuzz)
   [ -x "$FUZZ" ] && return 0
   say "installing cargo-fuzz $CARGO_FUZZ_VERSION from crates.io into target/tools (once, about a minute)"
-  "${install[@]}" --locked >&2 || "${install[@]}" >&2
+  "${install[@]}" --locked 2>/dev/null || "${install[@]}" >&2
 }
 
 run_target() {

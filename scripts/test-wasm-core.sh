@@ -41,7 +41,7 @@ install_runner() {
   [ -x "$folder/bin/wasm-bindgen-test-runner" ] && return 0
   say "installing wasm-bindgen-cli $1 from crates.io into target/tools (once, about a minute)"
   # Its own lock file first; a registry mirror may not have all of it yet.
-  "${install[@]}" --locked >&2 || "${install[@]}" >&2 ||
+  "${install[@]}" --locked 2>/dev/null || "${install[@]}" >&2 ||
     die "wasm-bindgen-cli $1 could not be installed. Try by hand: cargo install --version $1 wasm-bindgen-cli"
 }
 
