@@ -1,13 +1,13 @@
 //! A table of slots that nobody renews stops sending users into a lane; rules go on.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use graylane_policy::raw::{RawConfig, RawField, RawRun, RawSlots};
-use graylane_tests::client::{Ask, Connection, Protocol};
-use graylane_tests::envoy::Envoy;
+use graylane_policy::raw::{RawConfig, RawField, RawSlots};
+use graylane_tests::client::{self, Ask};
+use graylane_tests::document::{entries, slots};
 use graylane_tests::poll::{self, PATIENCE};
-use graylane_tests::stage::{Stage, at_once};
+use graylane_tests::stage::Stage;
 use graylane_tests::{ecds, on_every_envoy};
 
 on_every_envoy!(lapsed_slots_send_users_to_stable_and_rules_go_on);
@@ -32,35 +32,24 @@ fn lapsed_slots_send_users_to_stable_and_rules_go_on(stage: &Stage) -> Result<()
     })?;
     ensure!(unix_now()? >= expires, "they lapsed early");
     ensure!(text(port, &tester)? == "orders canary", "rules do not lapse");
-    counted(&envoy, "expired")
-}
-
-fn everybody_to_canary(document: &mut RawConfig, expires: u64) {
-    for entry in document.groups.iter_mut().filter_map(|group| group.entry.as_mut()) {
-        entry.slots = Some(RawSlots {
-            salt: "shop/summer#1".into(),
-            runs: vec![RawRun { until: 10_000, lane: "canary".into() }],
-            expires_unix: Some(expires),
-        });
-        entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
-    }
-}
-
-fn counted(envoy: &Envoy, reason: &str) -> Result<()> {
-    poll::until("the count", Duration::from_secs(5), || {
-        let count = envoy.stats()?.sum("graylane_lane_total", &[("reason", reason)]);
-        ensure!(count >= 1.0, "graylane_lane_total{{reason={reason}}} is {count}");
+    poll::until("the count", PATIENCE, || {
+        let lapsed = envoy.stats()?.sum("graylane_lane_total", &[("reason", "expired")]);
+        ensure!(lapsed >= 1.0, "{lapsed} lapsed picks");
         Ok(())
     })
 }
 
-fn text(port: u16, ask: &Ask) -> Result<String> {
-    at_once(async {
-        let mut connection = Connection::open(port, Protocol::Http1).await?;
-        Ok(connection.send(ask).await?.text())
-    })
+fn everybody_to_canary(document: &mut RawConfig, expires: u64) {
+    for entry in entries(document) {
+        entry.slots = Some(RawSlots { expires_unix: Some(expires), ..slots(10_000) });
+        entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
+    }
 }
 
-fn unix_now() -> Result<u64> {
+fn text(port: u16, ask: &Ask) -> Result<String> {
+    Ok(client::once(port, ask)?.text())
+}
+
+pub fn unix_now() -> Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("a clock after 1970")?.as_secs())
 }

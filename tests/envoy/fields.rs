@@ -1,17 +1,13 @@
 //! Every field and every operator, in a real Envoy, on each side that has them.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::{Result, ensure};
-use graylane_policy::raw::{
-    RawCondition, RawConfig, RawEntry, RawField, RawMatch, RawOperator, RawRange, RawRule, Role,
-};
-use graylane_tests::client::{Answer, Ask, Connection, Protocol};
+use graylane_policy::raw::{RawCondition, RawConfig, RawEntry, RawField, RawOperator, RawRange, RawRule, Role};
+use graylane_tests::client::{self, Answer, Ask, Connection, Protocol};
+use graylane_tests::document::{matching, rule};
 use graylane_tests::envoy::Envoy;
 use graylane_tests::scenario::Scenario;
 use graylane_tests::stage::{Stage, at_once};
-use graylane_tests::{ecds, on_every_envoy, paths};
+use graylane_tests::{ecds, jwt, on_every_envoy, tls};
 
 on_every_envoy!(
     every_field_and_operator_decides_on_every_side,
@@ -19,15 +15,8 @@ on_every_envoy!(
     a_peer_is_known_by_its_certificate,
 );
 
-/// HS256 key of the two tokens below; they carry `tenant` and `org.tier`.
-const KEY: &str = "b25seS1mb3ItdGhlLXRlc3RzLW9mLWdyYXlsYW5lISE";
-const ACME: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJ0ZXN0cyIsInRlbmFudCI6ImFjbWUiLCJvcmciOnsidGllciI6ImdvbGQifX0.MRXZQ8MnGphoNjieEtEBdhCm0eqQdwD7l7gzqn0vmE0";
-const OTHER: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJ0ZXN0cyIsInRlbmFudCI6Im90aGVyIiwib3JnIjp7InRpZXIiOiJzaWx2ZXIifX0.J0D0BgJ8l_44ervN4UcgBppv95_Zan_8RIVkZz6sUVQ";
-
-const FILTERS: &str = "          http_filters:\n";
-
 fn every_field_and_operator_decides_on_every_side(stage: &Stage) -> Result<()> {
-    let scenario = stage.copy_with("trust", &paths::filter()?, without_baggage)?;
+    let scenario = stage.copy_bootstrap("trust", without_baggage)?;
     let envoy = scenario.start()?;
     for (generation, role) in (2..).zip([Role::Gateway, Role::Inbound, Role::Outbound]) {
         let cases = cases();
@@ -48,10 +37,7 @@ fn every_field_and_operator_decides_on_every_side(stage: &Stage) -> Result<()> {
 }
 
 fn claims_count_once_envoy_has_verified_them(stage: &Stage) -> Result<()> {
-    let scenario = stage.copy_with("trust", &paths::filter()?, |file, text| match file {
-        "envoy.yaml" => text.replacen(FILTERS, &format!("{FILTERS}{}", jwt_authn()), 1),
-        _ => text,
-    })?;
+    let scenario = stage.copy_bootstrap("trust", jwt::verifying)?;
     let envoy = scenario.start()?;
     for (generation, role) in (2..).zip([Role::Gateway, Role::Inbound]) {
         let is = |claim: &str, value: &str| matching(RawField::Claim(claim.into()), RawOperator::Exact(value.into()));
@@ -59,30 +45,25 @@ fn claims_count_once_envoy_has_verified_them(stage: &Stage) -> Result<()> {
         push(&scenario, &envoy, role, generation, vec![rule("acme", both)])?;
         let ask = Ask::get("127.0.0.1", "/");
         let with = |token: &str| ask.clone().header("authorization", format!("Bearer {token}"));
-        ensure!(is_marked(&scenario, &with(ACME))?, "{role:?}: the claims of a verified token count");
-        ensure!(!is_marked(&scenario, &with(OTHER))?, "{role:?}: other values do not match");
+        ensure!(is_marked(&scenario, &with(jwt::ACME))?, "{role:?}: the claims of a verified token count");
+        ensure!(!is_marked(&scenario, &with(jwt::OTHER))?, "{role:?}: other values do not match");
         ensure!(!is_marked(&scenario, &ask)?, "{role:?}: no token, no claims");
-        ensure!(!is_marked(&scenario, &with(&format!("{ACME}x")))?, "{role:?}: a forged token is refused");
+        ensure!(!is_marked(&scenario, &with(&format!("{}x", jwt::ACME)))?, "{role:?}: a forged token is refused");
     }
     Ok(())
 }
 
 fn a_peer_is_known_by_its_certificate(stage: &Stage) -> Result<()> {
-    let scenario = stage.copy_with("trust", &paths::filter()?, |file, text| match file {
-        "envoy.yaml" => text.replacen("    - filters:\n", &format!("{}      filters:\n", mutual_tls()), 1),
-        _ => text,
-    })?;
-    make_certificates(&scenario.folder)?;
+    let scenario = stage.copy_bootstrap("trust", tls::listening)?;
+    tls::make_certificates(&scenario.folder)?;
     let envoy = scenario.start()?;
     for (generation, role) in (2..).zip([Role::Gateway, Role::Inbound]) {
         let web = RawOperator::Prefix("spiffe://cluster.local/ns/shop/".into());
         push(&scenario, &envoy, role, generation, vec![rule("web", matching(RawField::Peer, web))])?;
-        ensure!(answer_to(&scenario, Some("web"))?.contains("x-release-stage: canary"), "{role:?}: a peer of the shop");
-        ensure!(
-            answer_to(&scenario, Some("mail"))?.contains("x-release-stage: -"),
-            "{role:?}: a peer of another namespace"
-        );
-        ensure!(answer_to(&scenario, None)?.contains("x-release-stage: -"), "{role:?}: a client without a certificate");
+        let lane_of = |peer| tls::answer_to(scenario.port(10000), &scenario.folder, peer, &[]);
+        ensure!(lane_of(Some("web"))?.contains("x-release-stage: canary"), "{role:?}: a peer of the shop");
+        ensure!(lane_of(Some("mail"))?.contains("x-release-stage: -"), "{role:?}: a peer of another namespace");
+        ensure!(lane_of(None)?.contains("x-release-stage: -"), "{role:?}: a client without a certificate");
     }
     Ok(())
 }
@@ -155,14 +136,6 @@ impl Case {
     }
 }
 
-fn matching(field: RawField, is: RawOperator) -> RawCondition {
-    RawCondition::Match(RawMatch { field, is })
-}
-
-fn rule(name: &str, when: RawCondition) -> RawRule {
-    RawRule { name: name.into(), lane: "canary".into(), when, from_unix: None, until_unix: None }
-}
-
 /// Gives the filter a document of this role with these rules, and waits until its workers run it.
 fn push(scenario: &Scenario, envoy: &Envoy, role: Role, generation: u64, rules: Vec<RawRule>) -> Result<()> {
     ecds::change(&scenario.folder.join("ecds/gateway.json"), |document: &mut RawConfig| {
@@ -182,10 +155,7 @@ fn push(scenario: &Scenario, envoy: &Envoy, role: Role, generation: u64, rules: 
 }
 
 fn is_marked(scenario: &Scenario, ask: &Ask) -> Result<bool> {
-    at_once(async {
-        let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
-        Ok(words(&connection.send(ask).await?).contains("x-release-stage: canary"))
-    })
+    Ok(words(&client::once(scenario.port(10000), ask)?).contains("x-release-stage: canary"))
 }
 
 /// What an answer says: its body, or the message that Envoy makes of it for gRPC clients.
@@ -195,64 +165,6 @@ fn words(answer: &Answer) -> String {
 }
 
 /// The sides of a sidecar read baggage where apps write it; only gateways move it away.
-fn without_baggage(file: &str, text: String) -> String {
-    if file != "envoy.yaml" {
-        return text;
-    }
+fn without_baggage(text: &str) -> String {
     text.lines().filter(|line| !line.contains("baggage")).map(|line| format!("{line}\n")).collect()
-}
-
-fn jwt_authn() -> String {
-    let keys = format!(r#"{{"keys":[{{"kty":"oct","kid":"k","alg":"HS256","k":"{KEY}"}}]}}"#);
-    format!(
-        r#"          - name: envoy.filters.http.jwt_authn
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
-              providers:
-                tests: {{issuer: tests, payload_in_metadata: payload, local_jwks: {{inline_string: '{keys}'}}}}
-              rules:
-              - match: {{prefix: /}}
-                requires: {{requires_any: {{requirements: [{{provider_name: tests}}, {{allow_missing: {{}}}}]}}}}
-"#
-    )
-}
-
-fn mutual_tls() -> &'static str {
-    r#"    - transport_socket:
-        name: envoy.transport_sockets.tls
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-          common_tls_context:
-            tls_certificates: [{certificate_chain: {filename: gateway.pem}, private_key: {filename: gateway.key}}]
-            validation_context: {trusted_ca: {filename: ca.pem}}
-"#
-}
-
-/// A CA, and certificates of the gateway and of two peers, by the openssl command.
-fn make_certificates(folder: &Path) -> Result<()> {
-    let names = [("gateway", "gateway"), ("web", "shop"), ("mail", "office")];
-    let mut script =
-        "set -e\nopenssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2\n"
-            .to_owned();
-    for (name, namespace) in names {
-        script.push_str(&format!(
-            "openssl req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}\n\
-             printf 'subjectAltName=URI:spiffe://cluster.local/ns/{namespace}/sa/{name}' > {name}.ext\n\
-             openssl x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile {name}.ext -out {name}.pem\n"
-        ));
-    }
-    let output = Command::new("bash").arg("-c").arg(script).current_dir(folder).output()?;
-    ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-fn answer_to(scenario: &Scenario, peer: Option<&str>) -> Result<String> {
-    let mut curl = Command::new("curl");
-    curl.args(["-sS", "-k", &format!("https://127.0.0.1:{}/", scenario.port(10000))]).current_dir(&scenario.folder);
-    if let Some(peer) = peer {
-        curl.args(["--cert", &format!("{peer}.pem"), "--key", &format!("{peer}.key")]);
-    }
-    let output = curl.output()?;
-    ensure!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use graylane_policy::raw::{RawConfig, RawField, RawRun, RawSlots};
+use graylane_policy::raw::{RawConfig, RawField};
 use graylane_tests::client::{Ask, Connection, Protocol};
+use graylane_tests::document::{entries, slots};
 use graylane_tests::envoy::Envoy;
 use graylane_tests::scenario::Scenario;
 use graylane_tests::stage::{Stage, at_once};
@@ -18,7 +19,7 @@ use crate::behind_apps::{behind_apps, serve};
 
 on_every_envoy!(reloads_under_load_close_and_fail_nothing);
 
-const RELOADS: u64 = 30;
+const RELOADS: u32 = 30;
 const WORKERS: u32 = 2;
 
 /// What all clients of a story share.
@@ -51,12 +52,11 @@ async fn reload_every_second(scenario: &Scenario, envoy: &Envoy, traffic: &Traff
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     for reload in 1..=RELOADS {
         every_second.tick().await;
-        let before = traffic.answered.load(Ordering::Relaxed);
         ecds::change(&file, |document| share_of_canary(document, reload * 300))?;
-        let after = traffic.answered.load(Ordering::Relaxed);
-        ensure!(reload == 1 || after > 0, "no traffic at reload {reload}: {before}");
+        let answered = traffic.answered.swap(0, Ordering::Relaxed);
+        ensure!(reload == 1 || answered > 0, "nothing was answered in the second before reload {reload}");
     }
-    let (envoy, generation) = (envoy, RELOADS + 1);
+    let generation = u64::from(RELOADS) + 1;
     tokio::task::block_in_place(|| envoy.wait_for_generation("gateway", generation, WORKERS + 1))
 }
 
@@ -64,7 +64,7 @@ fn nothing_was_disturbed(envoy: &Envoy) -> Result<()> {
     let discovery = "extension_config_discovery.http_filter.graylane.gateway";
     let reloads = envoy.counter(&format!("{discovery}.config_reload"))?;
     let refused = envoy.counter(&format!("{discovery}.config_fail"))?;
-    ensure!(reloads == RELOADS + 1 && refused == 0, "{reloads} reloads, {refused} refused");
+    ensure!(reloads == u64::from(RELOADS) + 1 && refused == 0, "{reloads} reloads, {refused} refused");
     for counter in [
         "listener_manager.listener_modified",
         "listener_manager.total_filter_chains_draining",
@@ -77,14 +77,9 @@ fn nothing_was_disturbed(envoy: &Envoy) -> Result<()> {
     Ok(())
 }
 
-fn share_of_canary(document: &mut RawConfig, slots: u64) {
-    let until = u32::try_from(slots).unwrap_or(10_000).min(9_999);
-    for entry in document.groups.iter_mut().filter_map(|group| group.entry.as_mut()) {
-        entry.slots = Some(RawSlots {
-            salt: "shop/summer#1".into(),
-            runs: vec![RawRun { until, lane: "canary".into() }, RawRun { until: 10_000, lane: "stable".into() }],
-            expires_unix: None,
-        });
+fn share_of_canary(document: &mut RawConfig, share: u32) {
+    for entry in entries(document) {
+        entry.slots = Some(slots(share));
         entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad_config;
 mod behind_apps;
+mod carried_routes;
 mod cart;
 mod compose;
 mod configs;
@@ -12,10 +13,13 @@ mod forging;
 mod hostile;
 mod hot_reload;
 mod labels;
+mod marks;
 mod origins;
 mod outcomes;
 mod pushes;
 mod readmes;
+mod sticky;
 mod traces;
 mod trap;
+mod windows;
 mod withdrawn;

@@ -84,6 +84,14 @@ impl Stage {
         self.copy_with(name, &paths::filter()?, |_, text| text)
     }
 
+    /// The same with an edited `envoy.yaml`.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn copy_bootstrap(&self, name: &str, edit: impl Fn(&str) -> String) -> Result<Scenario> {
+        self.copy_with(name, &paths::filter()?, |file, text| if file == "envoy.yaml" { edit(&text) } else { text })
+    }
+
     /// The same with another module, and with `edit` applied to the text of each file, by name.
     ///
     /// # Errors
