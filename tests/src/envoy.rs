@@ -90,6 +90,12 @@ impl Start {
 // === impl Envoy ===
 
 impl Envoy {
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Memory that it keeps in RAM, in kB, as the kernel counts it.
     ///
     /// # Errors
