@@ -6,7 +6,6 @@ mod raw;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
@@ -19,8 +18,8 @@ thread_local! {
     // life, because Envoy never frees one.
     static HOST: Rc<EnvoyHost> = Rc::new(EnvoyHost::default());
     // The root context in force for each plugin (root id) of this VM. Older ones live on until their
-    // last stream ends, and must not speak for the VM any more.
-    static IN_FORCE: RefCell<HashMap<&'static str, u32>> = RefCell::default();
+    // last stream ends, and must not speak for the VM any more. By role label, of which there are four.
+    static IN_FORCE: RefCell<Vec<(&'static str, u32)>> = RefCell::default();
 }
 
 // The macro writes an exported function without documentation.
@@ -42,7 +41,7 @@ struct Http(Stream<EnvoyHost>);
 
 impl Root {
     fn is_in_force(&self, active: &Active<EnvoyHost>) -> bool {
-        IN_FORCE.with_borrow(|roots| roots.get(active.policy.role_label()) == Some(&self.id))
+        IN_FORCE.with_borrow(|roots| roots.contains(&(active.policy.role_label(), self.id)))
     }
 }
 
@@ -60,7 +59,11 @@ impl RootContext for Root {
         let host = HOST.with(Rc::clone);
         match configure(&host) {
             Ok(active) => {
-                IN_FORCE.with_borrow_mut(|roots| roots.insert(active.policy.role_label(), self.id));
+                IN_FORCE.with_borrow_mut(|roots| {
+                    let label = active.policy.role_label();
+                    roots.retain(|(other, _)| *other != label);
+                    roots.push((label, self.id));
+                });
                 self.active = Some(Rc::new(active));
                 true
             }

@@ -8,6 +8,7 @@ mod names;
 use hashbrown::HashMap;
 
 use crate::headers::{self, HeaderTable};
+use crate::path::Path;
 use crate::policy::{BaggageHeaders, Group, Policy, TraceHeaders, WellKnown};
 use crate::problem::{ConfigError, Problems};
 use crate::raw::{ClientMarks, RawConfig, Role, VERSION};
@@ -26,8 +27,9 @@ pub(crate) fn compile(raw: &RawConfig) -> Result<Policy, ConfigError> {
     let mut destinations = Vec::new();
     let mut hosts = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
+    let groups_path = Path::Root.key("groups");
     for (at, group) in raw.groups.iter().enumerate() {
-        let path = format!("groups[{at}]");
+        let path = groups_path.at(at);
         let mut place = group::Place { path: &path, at, raw, earlier: &groups, problems: &mut problems };
         let compiled = place.compile(group, &mut fields);
         place.destinations(group, &compiled, &mut destinations, &mut hosts);
@@ -53,21 +55,21 @@ pub(crate) fn compile(raw: &RawConfig) -> Result<Policy, ConfigError> {
 fn check_document(raw: &RawConfig, problems: &mut Problems) {
     problems.require(
         raw.version == VERSION,
-        "version",
-        format!("this build does not know version {}", raw.version),
-        format!("write {VERSION}, or update the filter first"),
+        &Path::Root.key("version"),
+        &format_args!("this build does not know version {}", raw.version),
+        &format_args!("write {VERSION}, or update the filter first"),
     );
     problems.require(
         raw.groups.len() <= MAX_GROUPS,
-        "groups",
-        format!("{} groups", raw.groups.len()),
-        format!("let at most {MAX_GROUPS} groups meet on one proxy"),
+        &Path::Root.key("groups"),
+        &format_args!("{} groups", raw.groups.len()),
+        &format_args!("let at most {MAX_GROUPS} groups meet on one proxy"),
     );
     problems.require(
         !(raw.entry_only && raw.role == Role::Gateway),
-        "entryOnly",
-        "a gateway has one filter for everything",
-        "leave entryOnly out, or set role to inbound or outbound",
+        &Path::Root.key("entryOnly"),
+        &"a gateway has one filter for everything",
+        &"leave entryOnly out, or set role to inbound or outbound",
     );
 }
 

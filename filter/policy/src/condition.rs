@@ -6,6 +6,7 @@ use semver::{Version, VersionReq};
 
 use crate::field::{FieldId, Values};
 use crate::hash::slot_with_seed;
+use crate::number::Number;
 
 /// A condition whose fields and values are ready to compare.
 #[derive(Clone, Debug)]
@@ -28,21 +29,13 @@ pub(crate) enum Test {
     Present,
     Absent,
     Regex(Regex),
-    Range { min: f64, max: f64 },
+    Range { min: Number, max: Number },
     Semver(VersionReq),
 }
 
 /// Longest value a regular expression is tried on; a longer one does not match. The engine is linear
 /// in it, so this bounds the time a request can cost.
 pub const MAX_REGEX_INPUT: usize = 4096;
-
-/// The number a value stands for: decimal, finite, nothing around it.
-pub(crate) fn number(value: &[u8]) -> Option<f64> {
-    // Rust also reads "inf", "nan" and "infinity"; letters other than an exponent's are no number here.
-    let plain = value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
-    let text = std::str::from_utf8(value).ok().filter(|_| plain)?;
-    text.parse().ok().filter(|number: &f64| number.is_finite())
-}
 
 /// The version a value stands for; a leading `v` is ignored and missing parts are zero.
 pub(crate) fn version(value: &[u8]) -> Option<Version> {
@@ -104,7 +97,7 @@ impl Test {
             Self::Present => true,
             Self::Absent => false,
             Self::Regex(regex) => value.len() <= MAX_REGEX_INPUT && regex.is_match(&text_of(value)),
-            Self::Range { min, max } => number(value).is_some_and(|number| (*min..=*max).contains(&number)),
+            Self::Range { min, max } => Number::parse(value).is_some_and(|number| (*min..=*max).contains(&number)),
             Self::Semver(wanted) => version(value).is_some_and(|version| wanted.matches(&version)),
         }
     }

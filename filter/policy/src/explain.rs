@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::decide::{Choice, Decision, Inputs};
 use crate::field::{Facts, Values};
 use crate::policy::{Group, Policy};
+use crate::raw::RawField;
 
 /// A request as a person describes it.
 #[derive(Clone, Debug, Default)]
@@ -150,11 +151,28 @@ fn markers_of(group: &Group, values: &mut Values<'_>) -> Vec<MarkerExplanation> 
     for marker in &entry.markers {
         let sources: Vec<_> = marker.sources.iter().map(|(id, _)| *id).collect();
         let Some(winner) = values.source_of_marker(&sources) else { continue };
-        let source = marker.sources.iter().find(|(id, _)| *id == winner).map(|(_, words)| words.clone());
+        let source = marker.sources.iter().find(|(id, _)| *id == winner).map(|(_, field)| describe(field));
         let value = String::from_utf8_lossy(values.get(winner).unwrap_or(b"")).into_owned();
         found.push(MarkerExplanation { name: marker.name.clone(), value, source: source.unwrap_or_default() });
     }
     found
+}
+
+/// A field as a person would say it.
+fn describe(field: &RawField) -> String {
+    match field {
+        RawField::Header(name) => format!("header {name}"),
+        RawField::GrpcMetadata(name) => format!("gRPC metadata {name}"),
+        RawField::Query(key) => format!("query {key}"),
+        RawField::Cookie(name) => format!("cookie {name}"),
+        RawField::Path => "path".into(),
+        RawField::Method => "method".into(),
+        RawField::Host => "host".into(),
+        RawField::Claim(name) => format!("claim {name}"),
+        RawField::Peer => "peer".into(),
+        RawField::Baggage(key) => format!("baggage {key}"),
+        RawField::Marker(name) => format!("marker {name}"),
+    }
 }
 
 fn why(group: &Group, choice: &Choice, rule: Option<&str>, lane: &str) -> String {

@@ -6,22 +6,28 @@
 //! without anchors (a `not`, a `suffix`, a bare `percent`) are asked one by one. A thousand rules so
 //! cost about as much as ten, as long as few of them are of that last kind.
 
-use std::collections::BTreeMap;
-
 use hashbrown::HashMap;
 use semver::VersionReq;
 
-use crate::condition::{Condition, Test, number, version};
+use crate::condition::{Condition, Test, version};
 use crate::field::{FieldId, Values};
+use crate::number::Number;
 
 /// Rules by anchor. Every list of rules ascends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleIndex {
-    exact: BTreeMap<FieldId, HashMap<Box<[u8]>, Vec<u32>>>,
-    prefix: BTreeMap<FieldId, Prefixes>,
-    range: BTreeMap<FieldId, Vec<(f64, f64, u32)>>,
-    semver: BTreeMap<FieldId, Vec<(VersionReq, u32)>>,
+    by_field: Vec<Anchored>,
     scan: Vec<u32>,
+}
+
+/// The rules that are anchored on one field.
+#[derive(Clone, Debug)]
+struct Anchored {
+    field: FieldId,
+    exact: HashMap<Box<[u8]>, Vec<u32>>,
+    prefix: Prefixes,
+    range: Vec<(Number, Number, u32)>,
+    semver: Vec<(VersionReq, u32)>,
 }
 
 /// Prefixes by length, so that a value is hashed once for each distinct length.
@@ -31,11 +37,17 @@ struct Prefixes {
     rules: HashMap<Box<[u8]>, Vec<u32>>,
 }
 
-enum Anchor<'c> {
-    Exact(FieldId, &'c [u8]),
-    Prefix(FieldId, &'c [u8]),
-    Range(FieldId, f64, f64),
-    Semver(FieldId, &'c VersionReq),
+/// A comparison on a field.
+struct Anchor<'c> {
+    field: FieldId,
+    by: By<'c>,
+}
+
+enum By<'c> {
+    Exact(&'c [u8]),
+    Prefix(&'c [u8]),
+    Range(Number, Number),
+    Semver(&'c VersionReq),
 }
 
 /// The anchors of a condition; `None` when it can hold without any of them.
@@ -46,14 +58,17 @@ fn anchors(condition: &Condition) -> Option<Vec<Anchor<'_>>> {
             let every: Option<Vec<_>> = parts.iter().map(anchors).collect();
             every.map(|parts| parts.into_iter().flatten().collect())
         }
-        Condition::Match { field, test } => match test {
-            Test::Exact(value) => Some(vec![Anchor::Exact(*field, value)]),
-            Test::In(values) => Some(values.iter().map(|value| Anchor::Exact(*field, value)).collect()),
-            Test::Prefix(value) => Some(vec![Anchor::Prefix(*field, value)]),
-            Test::Range { min, max } => Some(vec![Anchor::Range(*field, *min, *max)]),
-            Test::Semver(wanted) => Some(vec![Anchor::Semver(*field, wanted)]),
-            _ => None,
-        },
+        Condition::Match { field, test } => {
+            let anchor = |by| Anchor { field: *field, by };
+            match test {
+                Test::Exact(value) => Some(vec![anchor(By::Exact(value))]),
+                Test::In(values) => Some(values.iter().map(|value| anchor(By::Exact(value))).collect()),
+                Test::Prefix(value) => Some(vec![anchor(By::Prefix(value))]),
+                Test::Range { min, max } => Some(vec![anchor(By::Range(*min, *max))]),
+                Test::Semver(wanted) => Some(vec![anchor(By::Semver(wanted))]),
+                _ => None,
+            }
+        }
         Condition::Not(_) | Condition::Percent { .. } => None,
     }
 }
@@ -86,23 +101,24 @@ impl RuleIndex {
         best
     }
 
+    /// Asks kind by kind, the cheapest first: a low rule found early spares asking the higher ones.
     fn candidates(&self, values: &mut Values<'_>, ask: &mut impl FnMut(u32, &mut Values<'_>)) {
-        for (field, rules) in &self.exact {
-            let hit = values.get(*field).and_then(|value| rules.get(value));
+        for Anchored { field, exact, .. } in self.by_field.iter().filter(|anchored| !anchored.exact.is_empty()) {
+            let hit = values.get(*field).and_then(|value| exact.get(value));
             hit.into_iter().flatten().for_each(|&rule| ask(rule, values));
         }
-        for (field, prefixes) in &self.prefix {
-            let hits = values.get(*field).map(|value| prefixes.hits(value)).unwrap_or_default();
+        for Anchored { field, prefix, .. } in self.by_field.iter().filter(|anchored| !anchored.prefix.lens.is_empty()) {
+            let hits = values.get(*field).map(|value| prefix.hits(value)).unwrap_or_default();
             hits.into_iter().flatten().for_each(|&rule| ask(rule, values));
         }
-        for (field, ranges) in &self.range {
-            let Some(value) = values.get(*field).and_then(number) else { continue };
-            let hits = ranges.iter().filter(|(min, max, _)| (*min..=*max).contains(&value));
+        for Anchored { field, range, .. } in self.by_field.iter().filter(|anchored| !anchored.range.is_empty()) {
+            let Some(value) = values.get(*field).and_then(Number::parse) else { continue };
+            let hits = range.iter().filter(|(min, max, _)| (*min..=*max).contains(&value));
             hits.for_each(|&(_, _, rule)| ask(rule, values));
         }
-        for (field, wanted) in &self.semver {
+        for Anchored { field, semver, .. } in self.by_field.iter().filter(|anchored| !anchored.semver.is_empty()) {
             let Some(value) = values.get(*field).and_then(version) else { continue };
-            let hits = wanted.iter().filter(|(wanted, _)| wanted.matches(&value));
+            let hits = semver.iter().filter(|(wanted, _)| wanted.matches(&value));
             hits.for_each(|&(_, rule)| ask(rule, values));
         }
     }
@@ -112,16 +128,25 @@ impl RuleIndex {
             self.scan.push(rule);
             return;
         };
-        for anchor in anchors {
-            match anchor {
-                Anchor::Exact(field, value) => {
-                    push(self.exact.entry(field).or_default().entry(value.into()).or_default(), rule);
-                }
-                Anchor::Prefix(field, value) => self.prefix.entry(field).or_default().file(value, rule),
-                Anchor::Range(field, min, max) => self.range.entry(field).or_default().push((min, max, rule)),
-                Anchor::Semver(field, wanted) => self.semver.entry(field).or_default().push((wanted.clone(), rule)),
+        for Anchor { field, by } in anchors {
+            let Some(anchored) = self.on(field) else { continue };
+            match by {
+                By::Exact(value) => push(anchored.exact.entry(value.into()).or_default(), rule),
+                By::Prefix(value) => anchored.prefix.file(value, rule),
+                By::Range(min, max) => anchored.range.push((min, max, rule)),
+                By::Semver(wanted) => anchored.semver.push((wanted.clone(), rule)),
             }
         }
+    }
+
+    /// The entry of a field, new or known; there always is one.
+    fn on(&mut self, field: FieldId) -> Option<&mut Anchored> {
+        let known = self.by_field.iter().position(|anchored| anchored.field == field);
+        let at = known.unwrap_or_else(|| {
+            self.by_field.push(Anchored::new(field));
+            self.by_field.len() - 1
+        });
+        self.by_field.get_mut(at)
     }
 }
 
@@ -129,6 +154,14 @@ fn push(rules: &mut Vec<u32>, rule: u32) {
     // An `any` may name one value twice.
     if rules.last() != Some(&rule) {
         rules.push(rule);
+    }
+}
+
+// === impl Anchored ===
+
+impl Anchored {
+    fn new(field: FieldId) -> Self {
+        Self { field, exact: HashMap::new(), prefix: Prefixes::default(), range: Vec::new(), semver: Vec::new() }
     }
 }
 

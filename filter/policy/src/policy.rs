@@ -9,7 +9,7 @@ use crate::headers::{Captured, HeaderId, HeaderTable};
 use crate::index::RuleIndex;
 use crate::lane::LaneId;
 use crate::problem::ConfigError;
-use crate::raw::{ClientMarks, NoUnit, RawConfig, RawCookie, Role, RouteBy};
+use crate::raw::{ClientMarks, NoUnit, RawConfig, RawCookie, RawField, Role, RouteBy};
 
 /// One document, checked and compiled. Built once per push, read by every request.
 #[derive(Debug)]
@@ -91,11 +91,11 @@ pub(crate) struct Entry {
     pub(crate) markers: Vec<Marker>,
 }
 
-/// A marker's field, and the names of its sources, best first; for `explain`.
+/// A marker and its sources, best first; for `explain`.
 #[derive(Debug)]
 pub(crate) struct Marker {
     pub(crate) name: String,
-    pub(crate) sources: Vec<(FieldId, String)>,
+    pub(crate) sources: Vec<(FieldId, RawField)>,
 }
 
 /// One rule.

@@ -1,6 +1,8 @@
 //! What is wrong with a config: where, what, and how to mend it.
 
-use std::fmt;
+use std::fmt::{self, Display, Write};
+
+use crate::path::Path;
 
 /// One semantic problem of a document that has the right shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,18 +74,14 @@ impl ConfigError {
 pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
-    pub(crate) fn add(&mut self, path: &str, message: impl Into<String>, mend: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into(), mend: mend.into() });
+    /// Adds a problem. Its words are only written here, so that a sound document writes none.
+    #[cold]
+    pub(crate) fn add(&mut self, path: &Path<'_>, message: &dyn Display, mend: &dyn Display) {
+        self.0.push(Problem { path: path.to_string(), message: message.to_string(), mend: mend.to_string() });
     }
 
     /// Adds a problem unless `ok`; returns `ok`.
-    pub(crate) fn require(
-        &mut self,
-        ok: bool,
-        path: &str,
-        message: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> bool {
+    pub(crate) fn require(&mut self, ok: bool, path: &Path<'_>, message: &dyn Display, mend: &dyn Display) -> bool {
         if !ok {
             self.add(path, message, mend);
         }
@@ -92,5 +90,14 @@ impl Problems {
 
     pub(crate) fn into_result<T>(self, value: T) -> Result<T, ConfigError> {
         if self.0.is_empty() { Ok(value) } else { Err(ConfigError::Semantic(self.0)) }
+    }
+}
+
+/// A text of the document as it is shown in a message: control characters and quotes escaped.
+pub(crate) struct Shown<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_default().try_for_each(|char| f.write_char(char))
     }
 }

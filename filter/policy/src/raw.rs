@@ -3,9 +3,12 @@
 //! These types only give the document its shape. [`crate::Policy`] is what a document becomes once
 //! every value has been checked; no code after that checks a range again. Unknown fields are refused
 //! everywhere, so a typo never silently turns a rule off. Both the filter (which reads) and
-//! `graylane` (which writes) use these types, so the two cannot drift apart.
+//! `graylane` (which writes) use these types, so the two cannot drift apart. A member or a variant
+//! that is added here is added to `shape/document.rs` too, by which documents are read.
 
 use serde::{Deserialize, Serialize};
+
+use crate::number::Number;
 
 /// The only document version this build reads and writes.
 pub const VERSION: u32 = 1;
@@ -226,10 +229,10 @@ pub enum RawOperator {
 pub struct RawRange {
     /// Smallest value that holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
+    pub min: Option<Number>,
     /// Largest value that holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
+    pub max: Option<Number>,
 }
 
 /// The table of slots: which of 10,000 buckets of units is in which lane.
@@ -394,8 +397,8 @@ pub struct RawTrace {
 impl Default for RawCookie {
     fn default() -> Self {
         Self {
-            name: "graylane-unit".into(),
-            max_age_seconds: 30 * 24 * 3600,
+            name: default_cookie_name(),
+            max_age_seconds: DEFAULT_MAX_AGE_SECONDS,
             path: "/".into(),
             secure: false,
             same_site: SameSite::Lax,
@@ -405,15 +408,30 @@ impl Default for RawCookie {
 
 impl Default for RawClaims {
     fn default() -> Self {
-        Self { filter: "envoy.filters.http.jwt_authn".into(), key: "payload".into() }
+        Self { filter: default_claims_filter(), key: default_claims_key() }
     }
 }
 
-fn default_carried_header() -> String {
+/// 30 days.
+pub(crate) const DEFAULT_MAX_AGE_SECONDS: u64 = 30 * 24 * 3600;
+
+pub(crate) fn default_carried_header() -> String {
     "x-release-stage".into()
 }
 
-fn default_trace_ttl_ms() -> u32 {
+pub(crate) fn default_cookie_name() -> String {
+    "graylane-unit".into()
+}
+
+pub(crate) fn default_claims_filter() -> String {
+    "envoy.filters.http.jwt_authn".into()
+}
+
+pub(crate) fn default_claims_key() -> String {
+    "payload".into()
+}
+
+pub(crate) fn default_trace_ttl_ms() -> u32 {
     10_000
 }
 

@@ -1,12 +1,15 @@
 //! The entry of a group: markers, rules, slots, stickiness.
 
+use hashbrown::HashMap;
+
 use crate::field::{FieldId, Trust, trust_of, unavailable};
 use crate::hash::{SLOTS, seed_of};
 use crate::index::RuleIndex;
 use crate::lane::LaneId;
+use crate::path::Path;
 use crate::policy::{Entry, Marker, Rule, Slots};
-use crate::problem::Problems;
-use crate::raw::{NoUnit, RawCookie, RawEntry, RawField, RawMarker, RawRule, RawSlots, SameSite};
+use crate::problem::{Problems, Shown};
+use crate::raw::{NoUnit, RawCookie, RawEntry, RawField, RawMarker, RawRule, RawRun, RawSlots, SameSite};
 use crate::slots::SlotTable;
 
 use super::fields::Fields;
@@ -31,7 +34,7 @@ pub(super) struct Scope<'s, 'h> {
 
 pub(super) fn compile(
     raw: &RawEntry,
-    path: &str,
+    path: &Path<'_>,
     lanes: &[String],
     rollout: &str,
     fields: &mut Fields<'_>,
@@ -41,8 +44,8 @@ pub(super) fn compile(
     let mut scope = Scope { raw, lanes, salt, fields, markers: Vec::new(), problems };
     let markers = scope.markers(path);
     let rules = scope.rules(path);
-    let slots = raw.slots.as_ref().and_then(|slots| scope.slots(slots, &format!("{path}.slots")));
-    let unit = scope.unit(&format!("{path}.stickiness"));
+    let slots = raw.slots.as_ref().and_then(|slots| scope.slots(slots, &path.key("slots")));
+    let unit = scope.unit(&path.key("stickiness"));
     Entry {
         index: RuleIndex::build(rules.iter().map(|rule| &rule.when)),
         rules_need_unit: rules.iter().any(|rule| rule.when.needs_unit()),
@@ -55,110 +58,114 @@ pub(super) fn compile(
     }
 }
 
+/// A kind of field that has a name.
+type Named = fn(String) -> RawField;
+
 /// The markers of an entry that names none: the handbook's values, context over header over query.
-pub(super) fn default_markers() -> Vec<RawMarker> {
-    let header = |name: &str| RawField::Header(name.into());
-    let marker = |name: &str, from: Vec<RawField>| RawMarker { name: name.into(), from };
-    vec![
-        marker("tenant", vec![RawField::Claim("tenant".into()), RawField::GrpcMetadata("tenant".into())]),
-        marker("release", vec![RawField::GrpcMetadata("x-release-id".into()), header("x-release-id")]),
-        marker("group", vec![RawField::GrpcMetadata("x-user-group".into()), header("x-user-group")]),
-        marker("version", vec![header("x-version"), RawField::Query("version".into())]),
-        marker("env", vec![RawField::Query("env".into())]),
-    ]
-}
+const BUILT_IN: &[(&str, &[(Named, &str)])] = &[
+    ("tenant", &[(RawField::Claim, "tenant"), (RawField::GrpcMetadata, "tenant")]),
+    ("release", &[(RawField::GrpcMetadata, "x-release-id"), (RawField::Header, "x-release-id")]),
+    ("group", &[(RawField::GrpcMetadata, "x-user-group"), (RawField::Header, "x-user-group")]),
+    ("version", &[(RawField::Header, "x-version"), (RawField::Query, "version")]),
+    ("env", &[(RawField::Query, "env")]),
+];
 
 // === impl Scope ===
 
 impl Scope<'_, '_> {
-    fn markers(&mut self, path: &str) -> Vec<Marker> {
-        let configured = self.raw.markers.clone();
-        let is_default = configured.is_none();
-        let raw = configured.unwrap_or_else(default_markers);
-        let mut compiled = Vec::new();
-        for (at, marker) in raw.iter().enumerate() {
-            let path = format!("{path}.markers[{at}]");
-            let unused = is_default && !mentions(self.raw, &marker.name);
-            // A built-in marker that no rule reads must not make every request fetch its sources.
-            if !unused {
-                compiled.push(self.marker(marker, is_default, &path));
-            }
-        }
-        compiled
+    fn markers(&mut self, path: &Path<'_>) -> Vec<Marker> {
+        let path = path.key("markers");
+        let Some(raw) = &self.raw.markers else {
+            return self.built_in_markers(&path);
+        };
+        raw.iter().enumerate().map(|(at, marker)| self.marker(marker, false, &path.at(at))).collect()
     }
 
-    fn marker(&mut self, raw: &RawMarker, is_default: bool, path: &str) -> Marker {
-        names::require_dns_label(self.problems, &format!("{path}.name"), &raw.name);
+    /// A built-in marker that no rule reads must not make every request fetch its sources.
+    fn built_in_markers(&mut self, path: &Path<'_>) -> Vec<Marker> {
+        let used = BUILT_IN.iter().filter(|(name, _)| mentions(self.raw, name));
+        used.map(|(name, sources)| {
+            let from = sources.iter().map(|(field, name)| field((*name).into())).collect();
+            self.marker(&RawMarker { name: (*name).into(), from }, true, path)
+        })
+        .collect()
+    }
+
+    fn marker(&mut self, raw: &RawMarker, is_built_in: bool, path: &Path<'_>) -> Marker {
+        let name_path = path.key("name");
+        names::require_dns_label(self.problems, &name_path, &raw.name);
         let taken = self.markers.iter().any(|(name, _)| *name == raw.name);
-        let message = format!("marker `{}` is there twice", raw.name);
-        self.problems.require(!taken, &format!("{path}.name"), message, "put all its sources in one `from`");
+        let message = format_args!("marker `{}` is there twice", raw.name);
+        self.problems.require(!taken, &name_path, &message, &"put all its sources in one `from`");
+        let from = path.key("from");
         let mend = "name a header, query key or claim";
-        self.problems.require(!raw.from.is_empty(), &format!("{path}.from"), "the marker has no source", mend);
-        let role = self.fields.role();
-        // Built-in markers lose the sources this side does not have; written ones are refused for it.
-        let available = |field: &RawField| !is_default || unavailable(field, role).is_none();
-        let listed = || raw.from.iter().enumerate().filter(|(_, field)| available(field));
-        let ranked =
-            Trust::ALL.into_iter().flat_map(|trust| listed().filter(move |(_, field)| trust_of(field) == trust));
-        let sources: Vec<(FieldId, String)> = ranked
-            .filter_map(|(at, field)| Some((self.source(field, &format!("{path}.from[{at}]"))?, describe(field))))
-            .collect();
+        self.problems.require(!raw.from.is_empty(), &from, &"the marker has no source", &mend);
+        let mut sources = Vec::new();
+        for trust in Trust::ALL {
+            for (at, field) in raw.from.iter().enumerate().filter(|(_, field)| trust_of(field) == trust) {
+                // Built-in markers lose the sources this side does not have; written ones are refused for it.
+                let lost = is_built_in && unavailable(field, self.fields.role()).is_some();
+                let id = if lost { None } else { self.source(field, &from.at(at)) };
+                sources.extend(id.map(|id| (id, field.clone())));
+            }
+        }
         let id = self.fields.marker(sources.iter().map(|(id, _)| *id).collect());
         self.markers.push((raw.name.clone(), id));
         Marker { name: raw.name.clone(), sources }
     }
 
-    fn source(&mut self, field: &RawField, path: &str) -> Option<FieldId> {
+    fn source(&mut self, field: &RawField, path: &Path<'_>) -> Option<FieldId> {
         if let RawField::Marker(name) = field {
-            let message = format!("marker `{name}` cannot be a source of a marker");
-            self.problems.add(path, message, "name the header, query key or claim itself");
+            let message = format_args!("marker `{name}` cannot be a source of a marker");
+            self.problems.add(path, &message, &"name the header, query key or claim itself");
             return None;
         }
         self.fields.add(field, &self.raw.claims, path, self.problems)
     }
 
     /// A field of a rule or of the unit; markers are looked up.
-    fn field(&mut self, field: &RawField, path: &str) -> Option<FieldId> {
+    fn field(&mut self, field: &RawField, path: &Path<'_>) -> Option<FieldId> {
         let RawField::Marker(name) = field else {
             return self.fields.add(field, &self.raw.claims, path, self.problems);
         };
         let known = self.markers.iter().find(|(marker, _)| marker == name).map(|(_, id)| *id);
         if known.is_none() {
             let names: Vec<&str> = self.markers.iter().map(|(name, _)| name.as_str()).collect();
-            let mend = format!("use one of [{}], or add it to markers", names.join(", "));
-            self.problems.add(path, format!("there is no marker `{name}`"), mend);
+            let mend = format_args!("use one of [{}], or add it to markers", names.join(", "));
+            self.problems.add(path, &format_args!("there is no marker `{name}`"), &mend);
         }
         known
     }
 
-    fn rules(&mut self, path: &str) -> Vec<Rule> {
-        let count = self.raw.rules.len();
-        let rules_path = format!("{path}.rules");
-        self.problems.require(
-            count <= MAX_RULES,
-            &rules_path,
-            format!("{count} rules"),
-            format!("use at most {MAX_RULES}"),
-        );
+    fn rules(&mut self, path: &Path<'_>) -> Vec<Rule> {
         let rules: &[RawRule] = &self.raw.rules;
-        let mut names = hashbrown::HashSet::new();
+        let path = path.key("rules");
+        self.problems.require(
+            rules.len() <= MAX_RULES,
+            &path,
+            &format_args!("{} rules", rules.len()),
+            &format_args!("use at most {MAX_RULES}"),
+        );
+        // Of the type of the map of hosts, so that the module holds its code once.
+        let mut names: HashMap<Box<[u8]>, usize> = HashMap::new();
         let mut compiled = Vec::with_capacity(rules.len());
         for (at, rule) in rules.iter().take(MAX_RULES).enumerate() {
-            let path = format!("{rules_path}[{at}]");
-            let fresh = !rule.name.is_empty() && names.insert(rule.name.as_str());
-            let message = format!("rule name `{}` is empty or taken", rule.name.escape_default());
-            self.problems.require(fresh, &format!("{path}.name"), message, "give each rule a name of its own");
+            let path = path.at(at);
+            let name: Box<[u8]> = rule.name.as_bytes().into();
+            let fresh = !rule.name.is_empty() && names.insert(name, at).is_none();
+            let message = format_args!("rule name `{}` is empty or taken", Shown(&rule.name));
+            self.problems.require(fresh, &path.key("name"), &message, &"give each rule a name of its own");
             compiled.extend(self.rule(rule, &path));
         }
         compiled
     }
 
-    fn rule(&mut self, raw: &RawRule, path: &str) -> Option<Rule> {
-        let lane = self.lane(&raw.lane, &format!("{path}.lane"));
-        let when = self.condition(&raw.when, &format!("{path}.when"), &raw.name, 0);
+    fn rule(&mut self, raw: &RawRule, path: &Path<'_>) -> Option<Rule> {
+        let lane = self.lane(&raw.lane, &path.key("lane"));
+        let when = self.condition(&raw.when, &path.key("when"), &raw.name, 0);
         let (from, until) = (raw.from_unix.unwrap_or(0), raw.until_unix.unwrap_or(u64::MAX));
-        let message = format!("the rule would end at {until}, not after it begins at {from}");
-        self.problems.require(from < until, &format!("{path}.untilUnix"), message, "write a later end");
+        let message = format_args!("the rule would end at {until}, not after it begins at {from}");
+        self.problems.require(from < until, &path.key("untilUnix"), &message, &"write a later end");
         Some(Rule {
             name: raw.name.clone(),
             lane: lane?,
@@ -168,7 +175,7 @@ impl Scope<'_, '_> {
         })
     }
 
-    fn lane(&mut self, name: &str, path: &str) -> Option<LaneId> {
+    fn lane(&mut self, name: &str, path: &Path<'_>) -> Option<LaneId> {
         let lane = self.lanes.iter().position(|lane| lane == name).map(|at| LaneId(at as u16));
         if lane.is_none() {
             unknown_lane(self.problems, path, name, self.lanes);
@@ -176,40 +183,31 @@ impl Scope<'_, '_> {
         lane
     }
 
-    fn slots(&mut self, raw: &RawSlots, path: &str) -> Option<Slots> {
+    fn slots(&mut self, raw: &RawSlots, path: &Path<'_>) -> Option<Slots> {
         let mend = "write a value of this attempt's own";
-        self.problems.require(!raw.salt.is_empty(), &format!("{path}.salt"), "the salt is empty", mend);
-        let runs_path = format!("{path}.runs");
+        self.problems.require(!raw.salt.is_empty(), &path.key("salt"), &"the salt is empty", &mend);
+        let path = path.key("runs");
         if let Err(error) = SlotTable::from_runs(&raw.runs) {
-            self.problems.add(
-                &runs_path,
-                error.to_string(),
-                format!("let the runs ascend and the last end at {SLOTS}"),
-            );
+            let mend = format_args!("let the runs ascend and the last end at {SLOTS}");
+            self.problems.add(&path, &error, &mend);
             return None;
         }
-        let runs: Vec<(u32, LaneId)> = raw
-            .runs
-            .iter()
-            .enumerate()
-            .filter_map(|(at, run)| Some((run.until, self.lane(&run.lane, &format!("{runs_path}[{at}].lane"))?)))
-            .collect();
+        let lane_of = |(at, run): (usize, &RawRun)| Some((run.until, self.lane(&run.lane, &path.at(at).key("lane"))?));
+        let runs = raw.runs.iter().enumerate().filter_map(lane_of).collect();
         let expires_unix_ms = raw.expires_unix.map_or(u64::MAX, |seconds| seconds.saturating_mul(1_000));
         Some(Slots { seed: seed_of(&raw.salt), runs, expires_unix_ms })
     }
 
-    fn unit(&mut self, path: &str) -> Vec<FieldId> {
+    fn unit(&mut self, path: &Path<'_>) -> Vec<FieldId> {
         let stickiness = &self.raw.stickiness;
-        let mut unit: Vec<FieldId> = stickiness
-            .unit
-            .iter()
-            .enumerate()
-            .filter_map(|(at, field)| self.field(field, &format!("{path}.unit[{at}]")))
-            .collect();
+        let unit_path = path.key("unit");
+        let read = |(at, field): (usize, &RawField)| self.field(field, &unit_path.at(at));
+        let mut unit: Vec<FieldId> = stickiness.unit.iter().enumerate().filter_map(read).collect();
         if stickiness.no_unit == NoUnit::Cookie {
-            check_cookie(&stickiness.cookie, &format!("{path}.cookie"), self.problems);
+            let path = path.key("cookie");
+            check_cookie(&stickiness.cookie, &path, self.problems);
             let cookie = RawField::Cookie(stickiness.cookie.name.clone());
-            unit.extend(self.field(&cookie, &format!("{path}.cookie.name")));
+            unit.extend(self.field(&cookie, &path.key("name")));
         }
         unit
     }
@@ -222,43 +220,25 @@ fn mentions(entry: &RawEntry, name: &str) -> bool {
         || entry.rules.iter().any(|rule| condition::reads(&rule.when, &is_marker))
 }
 
-/// A field as a person would say it.
-pub(super) fn describe(field: &RawField) -> String {
-    match field {
-        RawField::Header(name) => format!("header {name}"),
-        RawField::GrpcMetadata(name) => format!("gRPC metadata {name}"),
-        RawField::Query(key) => format!("query {key}"),
-        RawField::Cookie(name) => format!("cookie {name}"),
-        RawField::Path => "path".into(),
-        RawField::Method => "method".into(),
-        RawField::Host => "host".into(),
-        RawField::Claim(name) => format!("claim {name}"),
-        RawField::Peer => "peer".into(),
-        RawField::Baggage(key) => format!("baggage {key}"),
-        RawField::Marker(name) => format!("marker {name}"),
-    }
-}
-
-fn check_cookie(cookie: &RawCookie, path: &str, problems: &mut Problems) {
+fn check_cookie(cookie: &RawCookie, path: &Path<'_>, problems: &mut Problems) {
     let good_path =
         cookie.path.starts_with('/') && cookie.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
-    let message = format!("`{}` is no cookie path", cookie.path.escape_default());
     problems.require(
         good_path,
-        &format!("{path}.path"),
-        message,
-        "write a path that begins with /, without blanks or ;",
+        &path.key("path"),
+        &format_args!("`{}` is no cookie path", Shown(&cookie.path)),
+        &"write a path that begins with /, without blanks or ;",
     );
     problems.require(
         cookie.same_site != SameSite::None || cookie.secure,
-        &format!("{path}.sameSite"),
-        "browsers drop a SameSite=None cookie that is not secure",
-        "set secure: true, or use lax",
+        &path.key("sameSite"),
+        &"browsers drop a SameSite=None cookie that is not secure",
+        &"set secure: true, or use lax",
     );
     problems.require(
         cookie.max_age_seconds > 0,
-        &format!("{path}.maxAgeSeconds"),
-        "the cookie would be gone at once",
-        "write a positive number of seconds",
+        &path.key("maxAgeSeconds"),
+        &"the cookie would be gone at once",
+        &"write a positive number of seconds",
     );
 }

@@ -2,7 +2,8 @@
 
 use crate::field::{Field, FieldId, unavailable};
 use crate::headers::{self, HeaderId, HeaderTable};
-use crate::problem::Problems;
+use crate::path::Path;
+use crate::problem::{Problems, Shown};
 use crate::raw::{RawClaims, RawConfig, RawField, Role};
 
 use super::names;
@@ -51,11 +52,11 @@ impl<'h> Fields<'h> {
         &mut self,
         raw: &RawField,
         claims: &RawClaims,
-        path: &str,
+        path: &Path<'_>,
         problems: &mut Problems,
     ) -> Option<FieldId> {
         if let Some(reason) = unavailable(raw, self.role) {
-            problems.add(path, reason, "decide on this field at an inbound or gateway entry");
+            problems.add(path, &reason, &"decide on this field at an inbound or gateway entry");
             return None;
         }
         if !name_is_good(raw, path, problems) {
@@ -123,18 +124,18 @@ fn moved_by_gateways(raw: &RawConfig) -> Vec<String> {
     carried.chain(baggage).collect()
 }
 
-fn name_is_good(raw: &RawField, path: &str, problems: &mut Problems) -> bool {
+fn name_is_good(raw: &RawField, path: &Path<'_>, problems: &mut Problems) -> bool {
     match raw {
         RawField::Header(name) | RawField::GrpcMetadata(name) => names::require_header(problems, path, name),
         RawField::Cookie(name) => {
-            let message = format!("`{}` is no cookie name", name.escape_default());
-            problems.require(names::is_token(name), path, message, "write letters, digits, dashes and underscores")
+            let message = format_args!("`{}` is no cookie name", Shown(name));
+            problems.require(names::is_token(name), path, &message, &"write letters, digits, dashes and underscores")
         }
         RawField::Query(key) | RawField::Baggage(key) | RawField::Claim(key) => problems.require(
             !key.is_empty() && key.len() <= 256,
             path,
-            "the name is empty or too long",
-            "write 1 to 256 bytes",
+            &"the name is empty or too long",
+            &"write 1 to 256 bytes",
         ),
         _ => true,
     }

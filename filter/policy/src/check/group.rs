@@ -5,8 +5,9 @@ use hashbrown::HashMap;
 use crate::authority::Authority;
 use crate::headers::UNTRUSTED_PREFIX;
 use crate::lane::LaneId;
+use crate::path::Path;
 use crate::policy::{Carried, Destination, Group, Trace};
-use crate::problem::Problems;
+use crate::problem::{Problems, Shown};
 use crate::raw::{ClientMarks, RawConfig, RawDestination, RawGroup, RawTrace, Role};
 use crate::slots::STABLE;
 
@@ -20,7 +21,7 @@ const MAX_OBJECTIVES: usize = 8;
 
 /// The group being checked and what stands around it.
 pub(super) struct Place<'p> {
-    pub(super) path: &'p str,
+    pub(super) path: &'p Path<'p>,
     pub(super) at: usize,
     pub(super) raw: &'p RawConfig,
     pub(super) earlier: &'p [Group],
@@ -34,10 +35,10 @@ impl Place<'_> {
         self.check_name(group);
         self.check_carried(group);
         let lanes = self.lanes(group);
-        let entry = group.entry.as_ref().map(|raw| {
-            let path = format!("{}.entry", self.path);
-            entry::compile(raw, &path, &lanes, &group.rollout, fields, self.problems)
-        });
+        let entry = group
+            .entry
+            .as_ref()
+            .map(|raw| entry::compile(raw, &self.path.key("entry"), &lanes, &group.rollout, fields, self.problems));
         let header = group.carried_header.to_ascii_lowercase();
         Group {
             name: group.name.clone(),
@@ -56,26 +57,27 @@ impl Place<'_> {
     }
 
     fn check_name(&mut self, group: &RawGroup) {
-        let path = format!("{}.name", self.path);
+        let path = self.path.key("name");
         names::require_dns_label(self.problems, &path, &group.name);
         let taken = self.earlier.iter().any(|other| other.name == group.name);
-        self.problems.require(!taken, &path, format!("group `{}` is there twice", group.name), "merge the two");
+        let message = format_args!("group `{}` is there twice", group.name);
+        self.problems.require(!taken, &path, &message, &"merge the two");
         self.problems.require(
             names::is_label_value(&group.rollout),
-            &format!("{}.rollout", self.path),
-            format!("`{}` cannot be a metric label", group.rollout.escape_default()),
-            "write namespace/name of the release",
+            &self.path.key("rollout"),
+            &format_args!("`{}` cannot be a metric label", Shown(&group.rollout)),
+            &"write namespace/name of the release",
         );
         self.problems.require(
             !self.raw.entry_only || group.entry.is_some(),
-            &format!("{}.entry", self.path),
-            "an entryOnly document has nothing to do here",
-            "give the group an entry, or leave it out",
+            &self.path.key("entry"),
+            &"an entryOnly document has nothing to do here",
+            &"give the group an entry, or leave it out",
         );
     }
 
     fn check_carried(&mut self, group: &RawGroup) {
-        let path = format!("{}.carriedHeader", self.path);
+        let path = self.path.key("carriedHeader");
         let name = group.carried_header.to_ascii_lowercase();
         if !names::require_header(self.problems, &path, &name) {
             return;
@@ -86,28 +88,28 @@ impl Place<'_> {
         self.problems.require(
             !ours && !known,
             &path,
-            format!("`{name}` has a meaning of its own"),
-            "choose another header, such as x-release-stage",
+            &format_args!("`{name}` has a meaning of its own"),
+            &"choose another header, such as x-release-stage",
         );
         let taken = self.earlier.iter().find(|other| other.carried.name == name);
         if let Some(other) = taken {
-            let message = format!("group `{}` on the same proxy carries its lane in `{name}` too", other.name);
-            self.problems.add(&path, message, "give each group that meets on a proxy a header of its own");
+            let message = format_args!("group `{}` on the same proxy carries its lane in `{name}` too", other.name);
+            self.problems.add(&path, &message, &"give each group that meets on a proxy a header of its own");
         }
     }
 
     fn lanes(&mut self, group: &RawGroup) -> Vec<String> {
-        let path = format!("{}.lanes.names", self.path);
+        let path = self.path.key("lanes.names");
         let count = group.lanes.names.len();
-        self.problems.require(count <= MAX_LANES, &path, format!("{count} lanes"), format!("use at most {MAX_LANES}"));
+        let mend = format_args!("use at most {MAX_LANES}");
+        self.problems.require(count <= MAX_LANES, &path, &format_args!("{count} lanes"), &mend);
         let mut lanes = vec![STABLE.to_owned()];
         for (at, name) in group.lanes.names.iter().take(MAX_LANES).enumerate() {
-            let path = format!("{path}[{at}]");
+            let path = path.at(at);
             names::require_dns_label(self.problems, &path, name);
+            let why = if name == STABLE { "always exists" } else { "is there twice" };
             let fresh = !lanes.contains(name);
-            let message =
-                if name == STABLE { "`stable` always exists".into() } else { format!("lane `{name}` is there twice") };
-            self.problems.require(fresh, &path, message, "leave it out");
+            self.problems.require(fresh, &path, &format_args!("lane `{name}` {why}"), &"leave it out");
             lanes.push(name.clone());
         }
         lanes
@@ -118,26 +120,26 @@ impl Place<'_> {
         let marks = group.client_marks.unwrap_or(default);
         self.problems.require(
             !(marks == ClientMarks::Peers && role == Role::Outbound),
-            &format!("{}.clientMarks", self.path),
-            "the outbound side has no peer to identify",
-            "write accept or drop",
+            &self.path.key("clientMarks"),
+            &"the outbound side has no peer to identify",
+            &"write accept or drop",
         );
         marks
     }
 
     fn trace(&mut self, raw: &RawTrace) -> Trace {
-        let path = format!("{}.lanes.trace", self.path);
+        let path = self.path.key("lanes.trace");
         self.problems.require(
             !raw.workloads.is_empty(),
-            &format!("{path}.workloads"),
-            "no workload is named, so nothing would be noted",
-            "name the carriers, write \"*\" for all, or leave trace out",
+            &path.key("workloads"),
+            &"no workload is named, so nothing would be noted",
+            &"name the carriers, write \"*\" for all, or leave trace out",
         );
         self.problems.require(
             (100..=600_000).contains(&raw.ttl_ms),
-            &format!("{path}.ttlMs"),
-            format!("{} ms is no sensible time to remember a trace", raw.ttl_ms),
-            "write 100 to 600000",
+            &path.key("ttlMs"),
+            &format_args!("{} ms is no sensible time to remember a trace", raw.ttl_ms),
+            &"write 100 to 600000",
         );
         Trace { workloads: raw.workloads.clone(), ttl_ms: raw.ttl_ms }
     }
@@ -149,11 +151,12 @@ impl Place<'_> {
         all: &mut Vec<Destination>,
         hosts: &mut HashMap<Box<[u8]>, usize>,
     ) {
+        let list = self.path.key("lanes.destinations");
         for (at, destination) in raw.lanes.destinations.iter().enumerate() {
-            let path = format!("{}.lanes.destinations[{at}]", self.path);
+            let path = list.at(at);
             let taken = all.iter().any(|other| other.service == destination.service);
-            let message = format!("service `{}` is there twice", destination.service);
-            self.problems.require(!taken, &format!("{path}.service"), message, "a service is in one group, once");
+            let message = format_args!("service `{}` is there twice", destination.service);
+            self.problems.require(!taken, &path.key("service"), &message, &"a service is in one group, once");
             self.add_hosts(destination, &path, all, hosts);
             let compiled = self.destination(destination, &path, group);
             all.push(compiled);
@@ -163,47 +166,48 @@ impl Place<'_> {
     fn add_hosts(
         &mut self,
         raw: &RawDestination,
-        path: &str,
+        path: &Path<'_>,
         all: &[Destination],
         hosts: &mut HashMap<Box<[u8]>, usize>,
     ) {
         let mend = "list every name callers use, such as orders, orders.shop.svc.cluster.local or orders:8080";
-        self.problems.require(!raw.hosts.is_empty(), &format!("{path}.hosts"), "no host is named", mend);
+        let list = path.key("hosts");
+        self.problems.require(!raw.hosts.is_empty(), &list, &"no host is named", &mend);
         for (at, host) in raw.hosts.iter().enumerate() {
-            let path = format!("{path}.hosts[{at}]");
+            let path = list.at(at);
             let parsed = Authority::parse(host.as_bytes()).filter(|_| names::is_label_value(host));
             let Some(authority) = parsed else {
-                self.problems.add(&path, format!("`{}` is no authority", host.escape_default()), mend);
+                self.problems.add(&path, &format_args!("`{}` is no authority", Shown(host)), &mend);
                 continue;
             };
             let earlier = hosts.insert(authority.whole().into(), all.len()).filter(|&other| other != all.len());
             if let Some(other) = earlier.and_then(|other| all.get(other)) {
-                let message = format!("host `{host}` means service `{}` already", other.service);
-                self.problems.add(&path, message, "a host means one service");
+                let message = format_args!("host `{host}` means service `{}` already", other.service);
+                self.problems.add(&path, &message, &"a host means one service");
             }
         }
     }
 
-    fn destination(&mut self, raw: &RawDestination, path: &str, group: &Group) -> Destination {
+    fn destination(&mut self, raw: &RawDestination, path: &Path<'_>, group: &Group) -> Destination {
         self.problems.require(
             names::is_label_value(&raw.service),
-            &format!("{path}.service"),
-            format!("`{}` cannot be a metric label", raw.service.escape_default()),
-            "write name.namespace of the service",
+            &path.key("service"),
+            &format_args!("`{}` cannot be a metric label", Shown(&raw.service)),
+            &"write name.namespace of the service",
         );
         let objectives = raw.slow_over_ms.len() <= MAX_OBJECTIVES && raw.slow_over_ms.iter().all(|&ms| ms > 0);
         self.problems.require(
             objectives,
-            &format!("{path}.slowOverMs"),
-            "latency objectives are positive milliseconds, at most 8 of them",
-            "write such as [250, 1000]",
+            &path.key("slowOverMs"),
+            &"latency objectives are positive milliseconds, at most 8 of them",
+            &"write such as [250, 1000]",
         );
         let mut ready = vec![false; group.lanes.len()];
         for (at, name) in raw.ready.iter().enumerate() {
             let lane = group.lane_named(name.as_bytes()).filter(|lane| !lane.is_stable());
             match lane.and_then(|LaneId(lane)| ready.get_mut(usize::from(lane))) {
                 Some(slot) => *slot = true,
-                None => unknown_lane(self.problems, &format!("{path}.ready[{at}]"), name, &group.lanes),
+                None => unknown_lane(self.problems, &path.key("ready").at(at), name, &group.lanes),
             }
         }
         Destination {
@@ -217,11 +221,12 @@ impl Place<'_> {
 }
 
 /// Reports a lane that the group does not have.
-pub(super) fn unknown_lane(problems: &mut Problems, path: &str, name: &str, lanes: &[String]) {
+#[cold]
+pub(super) fn unknown_lane(problems: &mut Problems, path: &Path<'_>, name: &str, lanes: &[String]) {
     let known = lanes.join(", ");
     problems.add(
         path,
-        format!("the group has no lane `{}`", name.escape_default()),
-        format!("use one of {known}, or add it to lanes.names"),
+        &format_args!("the group has no lane `{}`", Shown(name)),
+        &format_args!("use one of {known}, or add it to lanes.names"),
     );
 }

@@ -1,6 +1,7 @@
 //! Names: what may stand in a label, a header, a cookie.
 
-use crate::problem::Problems;
+use crate::path::Path;
+use crate::problem::{Problems, Shown};
 
 /// A DNS label (RFC 1123): lower-case letters, digits, dashes inside; at most 63.
 pub(super) fn is_dns_label(name: &str) -> bool {
@@ -22,21 +23,21 @@ pub(super) fn is_label_value(value: &str) -> bool {
 }
 
 /// Requires a header name that a person may configure.
-pub(super) fn require_header(problems: &mut Problems, path: &str, name: &str) -> bool {
+pub(super) fn require_header(problems: &mut Problems, path: &Path<'_>, name: &str) -> bool {
     problems.require(
         is_token(name),
         path,
-        format!("`{}` is no header name", name.escape_default()),
-        "write letters, digits and dashes; use path, method or host for what HTTP/2 calls pseudo headers",
+        &format_args!("`{}` is no header name", Shown(name)),
+        &"write letters, digits and dashes; use path, method or host for what HTTP/2 calls pseudo headers",
     )
 }
 
 /// Requires a DNS label.
-pub(super) fn require_dns_label(problems: &mut Problems, path: &str, name: &str) -> bool {
+pub(super) fn require_dns_label(problems: &mut Problems, path: &Path<'_>, name: &str) -> bool {
     problems.require(
         is_dns_label(name),
         path,
-        format!("`{}` is no DNS label", name.escape_default()),
-        "write at most 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit",
+        &format_args!("`{}` is no DNS label", Shown(name)),
+        &"write at most 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit",
     )
 }
