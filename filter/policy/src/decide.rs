@@ -146,9 +146,11 @@ impl Policy {
         (!note.lanes.is_empty()).then_some(note)
     }
 
-    /// Whether a request is gRPC.
+    /// Whether a request is gRPC whose status Envoy sees. That of gRPC-Web is in the body, so it is
+    /// judged by its HTTP status; where Envoy translates it before us, it is plain gRPC by now.
     pub fn is_grpc(&self, headers: &Captured<'_>) -> bool {
-        is_grpc(headers.get(self.wellknown.content_type))
+        let content_type = headers.get(self.wellknown.content_type);
+        is_grpc(content_type) && !content_type.is_some_and(|value| value.starts_with(b"application/grpc-web"))
     }
 
     /// Whether a request is a mirrored copy, which counts nowhere. A member may be named like one.

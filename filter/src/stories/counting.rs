@@ -85,6 +85,18 @@ fn grpc_failures_are_told_by_their_status() {
 }
 
 #[test]
+fn grpc_web_is_judged_by_its_http_status() {
+    // Its status is in the body. Envoy finds none and makes 2 of HTTP 200.
+    let sidecar = Proxy::new(&document("outbound"));
+    for status in [200, 503] {
+        let stream = sidecar.begin(&[(":authority", "orders"), ("content-type", "application/grpc-web+proto")]);
+        sidecar.host.set_number("response|grpc_status", 2);
+        sidecar.end(stream, status, 1);
+    }
+    assert_eq!(sidecar.metric(&failures("outbound", "unknown")), 1);
+}
+
+#[test]
 fn a_failure_is_own_or_of_a_call_below() {
     let process: Rc<Shared> = Rc::default();
     let inbound = Proxy::on(Rc::clone(&process), &document("inbound"), &[]);
