@@ -14,6 +14,8 @@ pub const INBOUND: u16 = 10_130;
 /// Where the calls of `cart` go out.
 pub const OUTBOUND: u16 = 10_131;
 
+const SIDES: [&str; 2] = ["inbound", "outbound"];
+
 /// What stands around the sidecar.
 const APPS: [(&str, u16); 4] =
     [("cart", 10_132), ("orders stable", 10_140), ("orders canary", 10_150), ("payment", 10_160)];
@@ -30,15 +32,28 @@ pub struct Cart {
 impl Cart {
     /// Starts it from a copy of the chain, and waits until both sides run their documents.
     pub async fn start(scenario: Scenario) -> Result<Self> {
+        let cart = Self::begin(scenario).await?;
+        for side in SIDES {
+            let document: RawConfig = serde_json::from_str(&ecds::document(&cart.scenario.folder.join(file(side)))?)?;
+            cart.envoy.wait_for_generation(side, document.generation, 2)?;
+        }
+        Ok(cart)
+    }
+
+    /// Starts it with configs that do nothing.
+    pub async fn without_filters(scenario: Scenario) -> Result<Self> {
+        for side in SIDES {
+            ecds::make_inert(&scenario.folder.join(file(side)))?;
+        }
+        Self::begin(scenario).await
+    }
+
+    async fn begin(scenario: Scenario) -> Result<Self> {
         let mut apps = Vec::new();
         for (name, port) in APPS {
             apps.push(App::serve(name, scenario.port(port)).await?);
         }
         let envoy = scenario.how("cart-stable.yaml", 9913, 1)?.ready()?;
-        for side in ["inbound", "outbound"] {
-            let document = ecds::document(&scenario.folder.join(file(side)))?;
-            envoy.wait_for_generation(side, serde_json::from_str::<RawConfig>(&document)?.generation, 2)?;
-        }
         Ok(Self { scenario, envoy, _apps: apps })
     }
 

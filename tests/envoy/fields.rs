@@ -100,7 +100,7 @@ fn cases() -> Vec<Case> {
 }
 
 fn operators() -> Vec<(&'static str, RawOperator, &'static str, &'static str)> {
-    let range = RawRange { min: Some(10.0), max: Some(20.0) };
+    let range: RawRange = serde_json::from_str(r#"{"min": 10, "max": 20}"#).expect("a range");
     vec![
         ("exact", RawOperator::Exact("beta".into()), "beta", "Beta"),
         ("prefix", RawOperator::Prefix("be".into()), "beta", "abe"),

@@ -1,10 +1,14 @@
 //! A module that crashes costs one request; after that everything goes to stable until a new config.
 
 use anyhow::{Result, ensure};
-use graylane_tests::client::{Ask, Connection, Protocol};
+use graylane_tests::client::{self, Ask};
+use graylane_tests::envoy::wait_for_text;
 use graylane_tests::scenario::Scenario;
-use graylane_tests::stage::{Stage, at_once};
+use graylane_tests::stage::Stage;
 use graylane_tests::{ecds, on_every_envoy, paths};
+
+/// What Envoy writes to its log when the module crashes.
+pub const CRASH: &str = "Function: proxy_on";
 
 on_every_envoy!(crash_costs_one_request_and_the_next_config_heals);
 
@@ -16,6 +20,7 @@ fn crash_costs_one_request_and_the_next_config_heals(stage: &Stage) -> Result<()
     expect(&scenario, &tester, "200 orders canary")?;
     let crash = tester.clone().header("x-graylane-trap", "1");
     ensure!(answer(&scenario, &crash)?.starts_with("503"), "the crash must cost its own request");
+    wait_for_text("the crash", || envoy.log_text(), CRASH)?;
     for _ in 0..20 {
         expect(&scenario, &tester, "200 orders stable")?;
         expect(&scenario, &crash, "200 orders stable")?;
@@ -33,9 +38,6 @@ fn expect(scenario: &Scenario, ask: &Ask, wanted: &str) -> Result<()> {
 }
 
 fn answer(scenario: &Scenario, ask: &Ask) -> Result<String> {
-    at_once(async {
-        let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
-        let answer = connection.send(ask).await?;
-        Ok(format!("{} {}", answer.status.as_u16(), answer.text()))
-    })
+    let answer = client::once(scenario.port(10000), ask)?;
+    Ok(format!("{} {}", answer.status.as_u16(), answer.text()))
 }

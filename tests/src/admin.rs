@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::client;
 use crate::poll::{self, PATIENCE};
@@ -58,6 +58,16 @@ impl Admin {
             .filter(|(name, _)| name.contains(part))
             .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
             .collect())
+    }
+
+    /// What its allocator has given out, now; the gauge of that name is five seconds old.
+    ///
+    /// # Errors
+    /// When the admin listener does not answer.
+    pub fn allocated_kb(&self) -> Result<u64> {
+        let memory: serde_json::Value = serde_json::from_str(&client::get(self.port, "/memory")?)?;
+        let bytes = memory["allocated"].as_str().context("no `allocated` in /memory")?;
+        Ok(bytes.parse::<u64>()? / 1024)
     }
 
     /// Waits until every worker and the main thread of `role` run exactly this generation.
