@@ -34,8 +34,22 @@ for (const { module: from, name } of WebAssembly.Module.imports(module)) {
   }
 }
 
+// The shipped module only: variants for tests may be larger.
+const size = fs.statSync(file).size;
+const budgets = fs.readFileSync(path.join(here, '../benches/budgets.txt'), 'utf8');
+const budget = budgets.match(new RegExp(`^size/${path.basename(file)} +([0-9_]+) +([0-9_]+)$`, 'm'));
+if (budget) {
+  const [floor, ceiling] = budget.slice(1).map((number) => Number(number.replaceAll('_', '')));
+  if (size > ceiling) {
+    problems.push(`has ${size} bytes, above its ceiling of ${ceiling} in benches/budgets.txt: see what grew (twiggy, wasm-objdump)`);
+  }
+  if (size < floor) {
+    problems.push(`has ${size} bytes, below its floor of ${floor}. Good: lower both ends in benches/budgets.txt in the same commit`);
+  }
+}
+
 for (const problem of problems) {
   console.error(`error: ${file} ${problem}`);
 }
 if (problems.length > 0) process.exit(1);
-console.log(`${file}: ${fs.statSync(file).size} bytes, ${exported.length} exports, ${WebAssembly.Module.imports(module).length} imports, all known`);
+console.log(`${file}: ${size} bytes, ${exported.length} exports, ${WebAssembly.Module.imports(module).length} imports, all known`);
