@@ -6,7 +6,8 @@ mod support;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use graylane_policy::{Cohort, Reason};
+use graylane_policy::ring::NotedLane;
+use graylane_policy::{Cohort, Inputs, Reason};
 use serde_json::{Value, json};
 use support::{Request, document, is, plain, policy, rule, writes};
 
@@ -151,4 +152,21 @@ fn marks_of_peers_count_only_with_an_identity() {
     assert_eq!(writes(&marked.decide(&policy)), ["x-release-stage-"]);
     let known = Request { peer: Some("spiffe://cluster.local/ns/shop/sa/web".into()), ..marked };
     assert_eq!(known.lane(&policy), "canary");
+}
+
+#[test]
+fn a_verified_tag_comes_before_everything_else() {
+    let mut document = document("gateway", rule(is(json!("path"), json!("present"))));
+    document["groups"][0]["clientMarks"] = json!("accept");
+    let policy = policy(&document);
+    let request = Request::to("orders").with("x-release-stage", "canary");
+    let captured = request.capture(&policy);
+    let decide = |group: &str, lane: &str| {
+        let tags = [NotedLane { group: group.into(), lane: lane.into(), cohort: Cohort::Slot }];
+        let choice = policy.decide(&Inputs { tags: &tags, ..request.inputs(&captured) }).choices[0];
+        (policy.groups()[0].lane_name(choice.lane), choice.reason, choice.cohort)
+    };
+    assert_eq!(decide("shop", "v2"), ("v2", Reason::Tag, Cohort::Rule));
+    assert_eq!(decide("pay", "v2").1, Reason::Header, "a tag of another group");
+    assert_eq!(decide("shop", "gone").1, Reason::Header, "a lane that is no more");
 }
