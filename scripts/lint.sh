@@ -34,7 +34,7 @@ licences() {
     cargo install --quiet --debug --root "$TOOLS/cargo-deny-$CARGO_DENY_VERSION" --version "$CARGO_DENY_VERSION" cargo-deny ||
       die "cargo-deny could not be installed. Try by hand: cargo install --version $CARGO_DENY_VERSION cargo-deny"
   fi
-  "$deny" --offline check licenses bans sources
+  "$deny" check licenses bans sources
 }
 
 main "$@"
