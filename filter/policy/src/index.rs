@@ -16,19 +16,16 @@ use crate::number::Number;
 /// Rules by anchor. Every list of rules ascends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleIndex {
-    by_field: Vec<Anchored>,
+    exact: ByField<HashMap<Box<[u8]>, Vec<u32>>>,
+    prefix: ByField<Prefixes>,
+    range: ByField<Vec<(Number, Number, u32)>>,
+    semver: ByField<Vec<(VersionReq, u32)>>,
     scan: Vec<u32>,
 }
 
-/// The rules that are anchored on one field.
-#[derive(Clone, Debug)]
-struct Anchored {
-    field: FieldId,
-    exact: HashMap<Box<[u8]>, Vec<u32>>,
-    prefix: Prefixes,
-    range: Vec<(Number, Number, u32)>,
-    semver: Vec<(VersionReq, u32)>,
-}
+/// A list and no map: there are few fields, every request goes through all of them, and a map's code
+/// would come once for each of the four kinds.
+type ByField<T> = Vec<(FieldId, T)>;
 
 /// Prefixes by length, so that a value is hashed once for each distinct length.
 #[derive(Clone, Debug, Default)]
@@ -101,24 +98,23 @@ impl RuleIndex {
         best
     }
 
-    /// Asks kind by kind, the cheapest first: a low rule found early spares asking the higher ones.
     fn candidates(&self, values: &mut Values<'_>, ask: &mut impl FnMut(u32, &mut Values<'_>)) {
-        for Anchored { field, exact, .. } in self.by_field.iter().filter(|anchored| !anchored.exact.is_empty()) {
-            let hit = values.get(*field).and_then(|value| exact.get(value));
+        for (field, rules) in &self.exact {
+            let hit = values.get(*field).and_then(|value| rules.get(value));
             hit.into_iter().flatten().for_each(|&rule| ask(rule, values));
         }
-        for Anchored { field, prefix, .. } in self.by_field.iter().filter(|anchored| !anchored.prefix.lens.is_empty()) {
-            let hits = values.get(*field).map(|value| prefix.hits(value)).unwrap_or_default();
+        for (field, prefixes) in &self.prefix {
+            let hits = values.get(*field).map(|value| prefixes.hits(value)).unwrap_or_default();
             hits.into_iter().flatten().for_each(|&rule| ask(rule, values));
         }
-        for Anchored { field, range, .. } in self.by_field.iter().filter(|anchored| !anchored.range.is_empty()) {
+        for (field, ranges) in &self.range {
             let Some(value) = values.get(*field).and_then(Number::parse) else { continue };
-            let hits = range.iter().filter(|(min, max, _)| (*min..=*max).contains(&value));
+            let hits = ranges.iter().filter(|(min, max, _)| (*min..=*max).contains(&value));
             hits.for_each(|&(_, _, rule)| ask(rule, values));
         }
-        for Anchored { field, semver, .. } in self.by_field.iter().filter(|anchored| !anchored.semver.is_empty()) {
+        for (field, wanted) in &self.semver {
             let Some(value) = values.get(*field).and_then(version) else { continue };
-            let hits = semver.iter().filter(|(wanted, _)| wanted.matches(&value));
+            let hits = wanted.iter().filter(|(wanted, _)| wanted.matches(&value));
             hits.for_each(|&(_, rule)| ask(rule, values));
         }
     }
@@ -129,39 +125,36 @@ impl RuleIndex {
             return;
         };
         for Anchor { field, by } in anchors {
-            let Some(anchored) = self.on(field) else { continue };
             match by {
-                By::Exact(value) => push(anchored.exact.entry(value.into()).or_default(), rule),
-                By::Prefix(value) => anchored.prefix.file(value, rule),
-                By::Range(min, max) => anchored.range.push((min, max, rule)),
-                By::Semver(wanted) => anchored.semver.push((wanted.clone(), rule)),
+                By::Exact(value) => of_field(&mut self.exact, field, |rules| push_by(rules, value, rule)),
+                By::Prefix(value) => of_field(&mut self.prefix, field, |prefixes| prefixes.file(value, rule)),
+                By::Range(min, max) => of_field(&mut self.range, field, |ranges| ranges.push((min, max, rule))),
+                By::Semver(wanted) => of_field(&mut self.semver, field, |all| all.push((wanted.clone(), rule))),
             }
         }
     }
+}
 
-    /// The entry of a field, new or known; there always is one.
-    fn on(&mut self, field: FieldId) -> Option<&mut Anchored> {
-        let known = self.by_field.iter().position(|anchored| anchored.field == field);
-        let at = known.unwrap_or_else(|| {
-            self.by_field.push(Anchored::new(field));
-            self.by_field.len() - 1
-        });
-        self.by_field.get_mut(at)
+/// Changes what is filed under a field.
+fn of_field<T: Default>(all: &mut ByField<T>, field: FieldId, change: impl FnOnce(&mut T)) {
+    match all.iter_mut().find(|(known, _)| *known == field) {
+        Some((_, filed)) => change(filed),
+        None => {
+            let mut filed = T::default();
+            change(&mut filed);
+            all.push((field, filed));
+        }
     }
+}
+
+fn push_by(rules: &mut HashMap<Box<[u8]>, Vec<u32>>, value: &[u8], rule: u32) {
+    push(rules.entry(value.into()).or_default(), rule);
 }
 
 fn push(rules: &mut Vec<u32>, rule: u32) {
     // An `any` may name one value twice.
     if rules.last() != Some(&rule) {
         rules.push(rule);
-    }
-}
-
-// === impl Anchored ===
-
-impl Anchored {
-    fn new(field: FieldId) -> Self {
-        Self { field, exact: HashMap::new(), prefix: Prefixes::default(), range: Vec::new(), semver: Vec::new() }
     }
 }
 
@@ -172,7 +165,7 @@ impl Prefixes {
         if let Err(at) = self.lens.binary_search(&value.len()) {
             self.lens.insert(at, value.len());
         }
-        push(self.rules.entry(value.into()).or_default(), rule);
+        push_by(&mut self.rules, value, rule);
     }
 
     fn hits<'p>(&'p self, value: &[u8]) -> Vec<&'p Vec<u32>> {

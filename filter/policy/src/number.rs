@@ -12,15 +12,17 @@ const DIGITS: u32 = 18;
 /// Numbers of 10 to this power and more are none, and those below the negative power are zero. Close
 /// to what a 64-bit float holds, so that whoever writes documents with floats meets the same limits.
 const MAX_POWER: i32 = 300;
+/// Keeps every rank of a positive number positive.
+const BIAS: i32 = 1_000;
 
 /// A decimal number of a document or a request.
 ///
-/// The value is `digits * 10^(exponent - 17)`, and digits has exactly 18 digits (or is 0). Below zero
-/// all three fields are negated, which makes the derived order the order of numbers.
+/// The value is `digits * 10^(rank - BIAS)`, and digits has exactly 18 digits (or is 0). Below zero both
+/// fields are negated, which makes the derived order the order of numbers: rank is positive for
+/// positive numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number {
-    sign: i8,
-    exponent: i32,
+    rank: i32,
     digits: i64,
 }
 
@@ -28,55 +30,93 @@ pub struct Number {
 
 impl Number {
     /// Zero.
-    pub(crate) const ZERO: Self = Self { sign: 0, exponent: 0, digits: 0 };
+    pub(crate) const ZERO: Self = Self { rank: 0, digits: 0 };
     /// Below every number that can be written.
-    pub(crate) const LEAST: Self = Self { sign: -1, exponent: i32::MIN, digits: i64::MIN };
+    pub(crate) const LEAST: Self = Self { rank: i32::MIN, digits: 0 };
     /// Above every number that can be written.
-    pub(crate) const GREATEST: Self = Self { sign: 1, exponent: i32::MAX, digits: i64::MAX };
+    pub(crate) const GREATEST: Self = Self { rank: i32::MAX, digits: 0 };
 
     /// Reads a decimal with an optional sign, point and exponent, and nothing around it; one digit
     /// before or after the point suffices, as in `5.` and `.5`. `None` for anything else, and for
     /// numbers of 300 digits and more.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let (negative, text) = signed(text);
-        let mark = text.iter().position(|byte| matches!(byte, b'e' | b'E'));
-        let (mantissa, shift) = match mark {
-            Some(at) => (text.get(..at)?, exponent(text.get(at.saturating_add(1)..)?)?),
-            None => (text, 0),
+        let (significant, rest) = Significant::of(text)?;
+        let shift = match rest {
+            [] => 0,
+            [b'e' | b'E', rest @ ..] => exponent(rest)?,
+            _ => return None,
         };
-        let (digits, power) = significant(mantissa)?;
-        Self::normal(negative, digits, power.saturating_add(shift))
-    }
-
-    /// `digits * 10^power`, where digits has at most 18 digits.
-    fn normal(negative: bool, digits: i64, power: i32) -> Option<Self> {
-        let Some(length) = digits.checked_ilog10() else {
-            return Some(Self::ZERO);
-        };
-        let missing = (DIGITS - 1).saturating_sub(length);
-        let exponent = power.saturating_add(length as i32);
-        if exponent >= MAX_POWER {
-            return None;
-        }
-        if exponent < -MAX_POWER {
-            return Some(Self::ZERO);
-        }
-        let digits = digits.saturating_mul(10_i64.saturating_pow(missing));
-        Some(match negative {
-            true => Self { sign: -1, exponent: -exponent, digits: -digits },
-            false => Self { sign: 1, exponent, digits },
-        })
+        significant.shifted(negative, shift)
     }
 
     fn as_f64(self) -> Option<f64> {
-        let exponent = i32::from(self.sign) * self.exponent - (DIGITS as i32 - 1);
-        format!("{}e{exponent}", self.digits).parse().ok()
+        format!("{}e{}", self.digits, self.power()).parse().ok()
     }
 
     fn as_i64(self) -> Option<i64> {
-        let dropped = (DIGITS as i32 - 1).checked_sub(i32::from(self.sign) * self.exponent)?;
-        let unit = 10_i64.checked_pow(u32::try_from(dropped).ok()?)?;
+        let unit = 10_i64.checked_pow(u32::try_from(self.power().checked_neg()?).ok()?)?;
         (self.digits % unit == 0).then_some(self.digits / unit)
+    }
+
+    /// The power of ten that digits are multiplied with.
+    fn power(self) -> i32 {
+        if self == Self::ZERO { 0 } else { self.rank.saturating_abs().saturating_sub(BIAS) }
+    }
+}
+
+/// The first significant digits of a number, as an integer.
+#[derive(Default)]
+struct Significant {
+    digits: i64,
+    /// How many digits that are, at most [`DIGITS`].
+    count: u32,
+    /// The power of ten they are multiplied with.
+    power: i32,
+}
+
+// === impl Significant ===
+
+impl Significant {
+    /// The digits that a text begins with, as in `12.34`, and the rest of the text.
+    fn of(mut text: &[u8]) -> Option<(Self, &[u8])> {
+        let mut read = Self::default();
+        let (mut point, mut any) = (false, false);
+        while let [byte, rest @ ..] = text {
+            match byte {
+                b'0'..=b'9' => {
+                    any = true;
+                    read.digit(byte - b'0', point);
+                }
+                b'.' if !point => point = true,
+                _ => break,
+            }
+            text = rest;
+        }
+        any.then_some((read, text))
+    }
+
+    fn digit(&mut self, digit: u8, is_fraction: bool) {
+        let kept = self.count < DIGITS;
+        if kept {
+            self.digits = self.digits * 10 + i64::from(digit);
+            self.count += u32::from(self.digits != 0);
+        }
+        self.power = self.power.saturating_add(i32::from(!kept)).saturating_sub(i32::from(is_fraction));
+    }
+
+    fn shifted(self, negative: bool, shift: i32) -> Option<Number> {
+        let missing = DIGITS.saturating_sub(self.count);
+        let power = self.power.saturating_add(shift).saturating_sub(missing as i32);
+        let exponent = power.saturating_add(DIGITS as i32 - 1);
+        if self.digits == 0 || exponent < -MAX_POWER {
+            return Some(Number::ZERO);
+        }
+        if exponent >= MAX_POWER {
+            return None;
+        }
+        let (rank, digits) = (power + BIAS, self.digits * 10_i64.pow(missing));
+        Some(if negative { Number { rank: -rank, digits: -digits } } else { Number { rank, digits } })
     }
 }
 
@@ -98,27 +138,6 @@ fn exponent(text: &[u8]) -> Option<i32> {
     }
     let value = if negative { -value } else { value };
     (!text.is_empty()).then_some(value)
-}
-
-/// The first significant digits of `12.34` as an integer, and the power of ten it has to be
-/// multiplied with.
-fn significant(mantissa: &[u8]) -> Option<(i64, i32)> {
-    let (mut digits, mut power) = (0_i64, 0_i32);
-    let (mut count, mut fraction) = (0_usize, false);
-    for &byte in mantissa {
-        if byte == b'.' && !fraction {
-            fraction = true;
-            continue;
-        }
-        let digit = char::from(byte).to_digit(10)?;
-        count = count.saturating_add(1);
-        let kept = digits < 10_i64.pow(DIGITS - 1);
-        if kept {
-            digits = digits * 10 + i64::from(digit);
-        }
-        power = power.saturating_add(i32::from(!kept)).saturating_sub(i32::from(fraction));
-    }
-    (count > 0).then_some((digits, power))
 }
 
 // Only writers of documents, which are native, use serde on numbers; the filter reads their digits.
