@@ -1,36 +1,38 @@
 //! `:authority`, as Envoy matches it: case does not count, and the port may or may not be there.
 
+use std::borrow::Cow;
+
 /// Longest authority that is looked at: a DNS name (253) with a port.
 const MAX_BYTES: usize = 260;
 
-/// An authority in lower case, on the stack.
-#[derive(Clone, Copy)]
-pub struct Authority {
-    bytes: [u8; MAX_BYTES],
-    len: usize,
+/// An authority in lower case. Nearly all come in lower case, and are not copied.
+#[derive(Clone, Debug)]
+pub struct Authority<'t> {
+    text: Cow<'t, [u8]>,
     host_len: usize,
 }
 
 // === impl Authority ===
 
-impl Authority {
+impl<'t> Authority<'t> {
     /// Lower-cases an authority; `None` when it is empty or longer than any name may be.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; MAX_BYTES];
-        let target = bytes.get_mut(..text.len()).filter(|target| !target.is_empty())?;
-        target.copy_from_slice(text);
-        target.make_ascii_lowercase();
-        Some(Self { host_len: host_len(target), len: target.len(), bytes })
+    pub fn parse(text: &'t [u8]) -> Option<Self> {
+        if text.is_empty() || text.len() > MAX_BYTES {
+            return None;
+        }
+        let mixed = text.iter().any(u8::is_ascii_uppercase);
+        let text = if mixed { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
+        Some(Self { host_len: host_len(&text), text })
     }
 
     /// The whole authority.
     pub fn whole(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or(&[])
+        &self.text
     }
 
     /// The host without its port; an IPv6 literal keeps its brackets.
     pub fn host(&self) -> &[u8] {
-        self.bytes.get(..self.host_len).unwrap_or(&[])
+        self.text.get(..self.host_len).unwrap_or(&[])
     }
 }
 

@@ -9,17 +9,18 @@
 //!
 //! Only the first [`MAX_BYTES`] bytes are read, so that a hostile header costs a bounded time.
 
+use crate::bytes;
+
 /// How much of the joined Cookie header is read.
 pub const MAX_BYTES: usize = 64 * 1024;
 
 /// The first value of the cookie `name`; `None` when it is not there.
 pub fn first<'c>(header: &'c [u8], name: &[u8]) -> Option<&'c [u8]> {
     let header = header.get(..MAX_BYTES).unwrap_or(header);
-    header.split(|&byte| byte == b';').find_map(|pair| {
-        let at = pair.iter().position(|&byte| byte == b'=')?;
-        let key = trim(pair.get(..at)?);
-        let value = trim(pair.get(at.saturating_add(1)..)?);
-        (!key.is_empty() && key == name).then_some(value)
+    bytes::split(header, b';').find_map(|pair| {
+        let (key, value) = bytes::cut(pair, b'=');
+        let (key, value) = (trim(key), trim(value?));
+        (!key.is_empty() && bytes::equal(key, name)).then_some(value)
     })
 }
 

@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 
+use crate::bytes;
+
 /// A header that some part of a config reads. An index into [`Captured`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HeaderId(u16);
@@ -70,7 +72,7 @@ impl HeaderTable {
     }
 
     fn find(&self, name: &[u8]) -> Option<HeaderId> {
-        self.by_len.get(name.len())?.iter().find(|(known, _)| **known == *name).map(|(_, id)| *id)
+        self.by_len.get(name.len())?.iter().find(|(known, _)| bytes::equal(known, name)).map(|(_, id)| *id)
     }
 }
 

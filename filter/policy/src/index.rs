@@ -6,9 +6,9 @@
 //! without anchors (a `not`, a `suffix`, a bare `percent`) are asked one by one. A thousand rules so
 //! cost about as much as ten, as long as few of them are of that last kind.
 
-use hashbrown::HashMap;
 use semver::VersionReq;
 
+use crate::bytes::ByteMap;
 use crate::condition::{Condition, Test, version};
 use crate::field::{FieldId, Values};
 use crate::number::Number;
@@ -16,7 +16,7 @@ use crate::number::Number;
 /// Rules by anchor. Every list of rules ascends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleIndex {
-    exact: ByField<HashMap<Box<[u8]>, Vec<u32>>>,
+    exact: ByField<Literals>,
     prefix: ByField<Prefixes>,
     range: ByField<Vec<(Number, Number, u32)>>,
     semver: ByField<Vec<(VersionReq, u32)>>,
@@ -31,7 +31,16 @@ type ByField<T> = Vec<(FieldId, T)>;
 #[derive(Clone, Debug, Default)]
 struct Prefixes {
     lens: Vec<usize>,
-    rules: HashMap<Box<[u8]>, Vec<u32>>,
+    heads: Literals,
+}
+
+/// Rules by the value they compare with. Most requests meet none of them, and two marks spare hashing
+/// for those: which lengths (63 stands for all above) and which first bytes (0 for none) occur.
+#[derive(Clone, Debug, Default)]
+struct Literals {
+    lens: u64,
+    firsts: [u64; 4],
+    rules: ByteMap<Vec<u32>>,
 }
 
 /// A comparison on a field.
@@ -100,7 +109,7 @@ impl RuleIndex {
 
     fn candidates(&self, values: &mut Values<'_>, ask: &mut impl FnMut(u32, &mut Values<'_>)) {
         for (field, rules) in &self.exact {
-            let hit = values.get(*field).and_then(|value| rules.get(value));
+            let hit = values.get(*field).and_then(|value| rules.hit(value));
             hit.into_iter().flatten().for_each(|&rule| ask(rule, values));
         }
         for (field, prefixes) in &self.prefix {
@@ -126,7 +135,7 @@ impl RuleIndex {
         };
         for Anchor { field, by } in anchors {
             match by {
-                By::Exact(value) => of_field(&mut self.exact, field, |rules| push_by(rules, value, rule)),
+                By::Exact(value) => of_field(&mut self.exact, field, |rules| rules.file(value, rule)),
                 By::Prefix(value) => of_field(&mut self.prefix, field, |prefixes| prefixes.file(value, rule)),
                 By::Range(min, max) => of_field(&mut self.range, field, |ranges| ranges.push((min, max, rule))),
                 By::Semver(wanted) => of_field(&mut self.semver, field, |all| all.push((wanted.clone(), rule))),
@@ -147,15 +156,39 @@ fn of_field<T: Default>(all: &mut ByField<T>, field: FieldId, change: impl FnOnc
     }
 }
 
-fn push_by(rules: &mut HashMap<Box<[u8]>, Vec<u32>>, value: &[u8], rule: u32) {
-    push(rules.entry(value.into()).or_default(), rule);
+// === impl Literals ===
+
+impl Literals {
+    fn file(&mut self, value: &[u8], rule: u32) {
+        self.lens |= len_bit(value);
+        let (word, bit) = first_bit(value);
+        if let Some(word) = self.firsts.get_mut(word) {
+            *word |= bit;
+        }
+        let rules = self.rules.entry(value.into()).or_default();
+        // An `any` may name one value twice.
+        if rules.last() != Some(&rule) {
+            rules.push(rule);
+        }
+    }
+
+    fn hit(&self, value: &[u8]) -> Option<&Vec<u32>> {
+        if self.lens & len_bit(value) != 0 && self.may_begin(value) { self.rules.get(value) } else { None }
+    }
+
+    fn may_begin(&self, value: &[u8]) -> bool {
+        let (word, bit) = first_bit(value);
+        self.firsts.get(word).is_some_and(|word| word & bit != 0)
+    }
 }
 
-fn push(rules: &mut Vec<u32>, rule: u32) {
-    // An `any` may name one value twice.
-    if rules.last() != Some(&rule) {
-        rules.push(rule);
-    }
+fn len_bit(value: &[u8]) -> u64 {
+    1 << value.len().min(63)
+}
+
+fn first_bit(value: &[u8]) -> (usize, u64) {
+    let first = value.first().copied().unwrap_or(0);
+    (usize::from(first / 64), 1 << (first % 64))
 }
 
 // === impl Prefixes ===
@@ -165,11 +198,14 @@ impl Prefixes {
         if let Err(at) = self.lens.binary_search(&value.len()) {
             self.lens.insert(at, value.len());
         }
-        push_by(&mut self.rules, value, rule);
+        self.heads.file(value, rule);
     }
 
     fn hits<'p>(&'p self, value: &[u8]) -> Vec<&'p Vec<u32>> {
+        if !self.heads.may_begin(value) {
+            return Vec::new();
+        }
         let heads = self.lens.iter().map_while(|&len| value.get(..len));
-        heads.filter_map(|head| self.rules.get(head)).collect()
+        heads.filter_map(|head| self.heads.hit(head)).collect()
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod authority;
 pub mod baggage;
+mod bytes;
 mod check;
 mod condition;
 pub mod cookie;

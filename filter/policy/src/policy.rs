@@ -216,7 +216,7 @@ impl Policy {
     }
 
     /// The member that an authority means, with or without its port.
-    pub(crate) fn destination_of(&self, authority: &Authority) -> Option<usize> {
+    pub(crate) fn destination_of(&self, authority: &Authority<'_>) -> Option<usize> {
         self.hosts.get(authority.whole()).or_else(|| self.hosts.get(authority.host())).copied()
     }
 

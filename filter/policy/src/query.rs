@@ -13,6 +13,7 @@
 
 use std::borrow::Cow;
 
+use crate::bytes;
 use crate::percent::decode;
 
 /// How much of a query is read.
@@ -21,8 +22,7 @@ pub const MAX_BYTES: usize = 16 * 1024;
 /// The query of a `:path`, without `?` and fragment; `None` when there is none.
 pub fn of_path(path: &[u8]) -> Option<&[u8]> {
     let path = without_fragment(path);
-    let mark = path.iter().position(|&byte| byte == b'?')?;
-    path.get(mark.saturating_add(1)..)
+    bytes::cut(path, b'?').1
 }
 
 /// The path of a `:path`, without query and fragment.
@@ -33,19 +33,17 @@ pub fn path_only(path: &[u8]) -> &[u8] {
 /// The first value of `key` in a query; `None` when the key is not there.
 pub fn first<'q>(query: &'q [u8], key: &[u8]) -> Option<Cow<'q, [u8]>> {
     let query = query.get(..MAX_BYTES).unwrap_or(query);
-    query.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).find_map(|pair| {
+    bytes::split(query, b'&').filter(|pair| !pair.is_empty()).find_map(|pair| {
         let (name, value) = split_pair(pair);
         (*decode(name, true) == *key).then(|| decode(value, true))
     })
 }
 
 fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
-    match pair.iter().position(|&byte| byte == b'=') {
-        Some(at) => (pair.get(..at).unwrap_or(pair), pair.get(at.saturating_add(1)..).unwrap_or(b"")),
-        None => (pair, b""),
-    }
+    let (name, value) = bytes::cut(pair, b'=');
+    (name, value.unwrap_or(b""))
 }
 
 fn without_fragment(path: &[u8]) -> &[u8] {
-    path.split(|&byte| byte == b'#').next().unwrap_or(path)
+    bytes::cut(path, b'#').0
 }
