@@ -86,7 +86,8 @@ stage_envoy() {
   newest=$(scripts/envoy.sh newest)
   oldest=$(scripts/envoy.sh oldest)
   cargo build --workspace --lib --bins --tests
-  ENVOY_BIN=$newest ENVOY_OLDEST_BIN=$oldest cargo test --workspace --test envoy
+  # More tests at once than cores: most of them wait for an Envoy or for time to pass.
+  ENVOY_BIN=$newest ENVOY_OLDEST_BIN=$oldest RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --workspace --test envoy
 }
 
 about_fuzz() { echo "a short run of every fuzz target"; }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use graylane_tests::client::Ask;
 use graylane_tests::envoy::Envoy;
 use graylane_tests::poll::{self, PATIENCE};
 use graylane_tests::scenario::Scenario;
@@ -52,11 +53,9 @@ fn refusals(envoy: &Envoy, wanted: u64) -> Result<()> {
 
 fn still_chooses(scenario: &Scenario, after: &str) -> Result<()> {
     for (group, expected) in [("beta", "orders canary"), ("alpha", "orders stable")] {
-        let request =
-            format!("GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-user-group: {group}\r\nconnection: close\r\n\r\n");
-        let answer = client::raw(scenario.port(10000), request.as_bytes())?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        ensure!(answer.contains(expected), "after {after}: {group} got {answer}");
+        let ask = Ask::get("127.0.0.1", "/").header("x-user-group", group);
+        let answer = client::once(scenario.port(10000), &ask)?.text();
+        ensure!(answer == expected, "after {after}: {group} got {answer}");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What holds for every scenario folder.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
@@ -46,8 +47,15 @@ fn every_filter_config_is_what_graylane_renders() {
     let status = Command::new(script).arg(&fresh).env("GRAYLANE", bin).status().unwrap();
     assert!(status.success(), "render.sh failed");
     for name in scenarios().unwrap() {
-        for entry in fs::read_dir(fresh.join(&name).join("ecds")).unwrap() {
-            let file = Path::new(&name).join("ecds").join(entry.unwrap().file_name());
+        let ecds = Path::new(&name).join("ecds");
+        let rendered = names(&fresh.join(&ecds));
+        assert_eq!(
+            names(&paths::root().join("envoy-configs").join(&ecds)),
+            rendered,
+            "{name}: run envoy-configs/render.sh"
+        );
+        for file in rendered {
+            let file = ecds.join(file);
             let committed = fs::read_to_string(paths::root().join("envoy-configs").join(&file)).unwrap();
             let rendered = fs::read_to_string(fresh.join(&file)).unwrap();
             assert_eq!(committed, rendered, "{}: run envoy-configs/render.sh", file.display());
@@ -65,6 +73,10 @@ fn every_scenario_has_what_a_person_needs() {
         }
         assert!(!envoy_files(&folder).unwrap().is_empty(), "{name} has no bootstrap");
     }
+}
+
+fn names(folder: &Path) -> BTreeSet<OsString> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
 
 fn tempdir(name: &str) -> PathBuf {

@@ -20,6 +20,7 @@ mod origins;
 mod outcomes;
 mod pushes;
 mod readmes;
+mod reverts;
 mod sticky;
 mod traces;
 mod trap;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use graylane_tests::client::{Ask, Connection, Protocol};
+use graylane_tests::client::{self, Ask, Connection, Protocol};
 use graylane_tests::envoy::{Envoy, wait_for_text};
 use graylane_tests::poll::{self, PATIENCE};
 use graylane_tests::scenario::Scenario;
@@ -23,7 +23,7 @@ fn access_log_names_lane_release_and_trace(stage: &Stage) -> Result<()> {
     let scenario = stage.copy("header")?;
     let envoy = scenario.start()?;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    send(&scenario, &tester().header("traceparent", trace))?;
+    client::once(scenario.port(10000), &tester().header("traceparent", trace))?;
     for wanted in [
         r#""lane":"canary""#,
         r#""release":"shop/summer""#,
@@ -62,12 +62,9 @@ fn slow_requests_are_counted_for_their_objective(stage: &Stage) -> Result<()> {
         connection.send(&tester.clone().header("x-toy-slow", "600")).await?;
         connection.send(&tester).await.map(drop)
     })?;
-    poll::until("the slow request", PATIENCE, || {
-        let stats = envoy.stats()?;
-        let slow = stats.sum("graylane_slow_requests_total", &[("over_ms", "500"), ("lane", "canary")]);
-        ensure!(slow == 1.0, "{slow} slow requests");
-        Ok(())
-    })
+    envoy.wait_for_sum("graylane_requests_total", &[], 2.0)?;
+    envoy.wait_for_sum("graylane_slow_requests_total", &[("over_ms", "500"), ("lane", "canary")], 1.0)?;
+    envoy.wait_for_sum("graylane_slow_requests_total", &[], 1.0)
 }
 
 /// A 404, a client that goes away and a mirrored copy are none of the version's doing.
@@ -102,20 +99,9 @@ async fn abandon(scenario: &Scenario) -> Result<()> {
 }
 
 fn counts(envoy: &Envoy, requests: f64, failures: f64) -> Result<()> {
-    poll::until("the counts", PATIENCE, || {
-        let stats = envoy.stats()?;
-        let ours = stats.sum("graylane_requests_total", &[("service", "orders.shop")]);
-        let failed = stats.sum("graylane_failures_total", &[("service", "orders.shop")]);
-        ensure!(ours == requests && failed == failures, "{ours} requests, {failed} failures");
-        Ok(())
-    })
-}
-
-fn send(scenario: &Scenario, ask: &Ask) -> Result<()> {
-    at_once(async {
-        let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
-        connection.send(ask).await.map(drop)
-    })
+    let ours = [("service", "orders.shop")];
+    envoy.wait_for_sum("graylane_requests_total", &ours, requests)?;
+    envoy.wait_for_sum("graylane_failures_total", &ours, failures)
 }
 
 fn tester() -> Ask {

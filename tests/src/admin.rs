@@ -21,7 +21,7 @@ pub struct Admin {
 // === impl Admin ===
 
 impl Admin {
-    /// True to its word when the proxy is ready to serve.
+    /// Asks whether the proxy is ready to serve.
     ///
     /// # Errors
     /// When it is not.
@@ -37,14 +37,14 @@ impl Admin {
         Stats::parse(&client::get(self.port, "/stats/prometheus")?)
     }
 
-    /// One of Envoy's own counters by its full dotted name; 0 when it has never been touched.
+    /// One of Envoy's own counters by its full dotted name.
     ///
     /// # Errors
-    /// When the admin listener does not answer.
+    /// When the admin listener does not answer, or Envoy has no counter of that name.
     pub fn counter(&self, name: &str) -> Result<u64> {
         let text = client::get(self.port, "/stats")?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        Ok(line.map_or(Ok(0), str::parse)?)
+        Ok(line.with_context(|| format!("this Envoy has no counter {name}"))?.parse()?)
     }
 
     /// All counters whose name contains `part`, with their values.

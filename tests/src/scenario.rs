@@ -101,8 +101,10 @@ impl Scenario {
     /// At the first command that prints something else.
     pub fn run_readme(&self) -> Result<()> {
         let text = fs::read_to_string(self.folder.join("README.md"))?;
+        let steps = console::steps(&text);
+        ensure!(!steps.is_empty(), "the README has no console block");
         let bins: Vec<PathBuf> = paths::graylane_dir().into_iter().collect();
-        console::run(&console::steps(&text), &self.folder, &bins)
+        console::run(&steps, &self.folder, &bins)
     }
 
     fn copy_folder(&mut self, source: &Path, inner: &Path, edit: Edit<'_>) -> Result<()> {
