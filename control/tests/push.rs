@@ -112,6 +112,19 @@ fn a_file_that_was_spoiled_is_put_right_with_a_new_generation() {
 }
 
 #[test]
+fn a_folder_without_state_never_uses_a_generation_again() {
+    let dir = folder();
+    for _ in 0..3 {
+        push(&dir, &weight("canary", "10%"));
+        push(&dir, &weight("canary", "20%"));
+        let before = document(&dir, "gateway.json").generation;
+        fs::remove_file(dir.path().join("state.json")).unwrap();
+        push(&dir, &weight("canary", "30%"));
+        assert!(document(&dir, "gateway.json").generation > before, "generation {before} was used again");
+    }
+}
+
+#[test]
 fn nothing_is_written_when_one_release_of_several_is_wrong() {
     let dir = folder();
     push(&dir, &Wish::default());

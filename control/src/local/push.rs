@@ -68,7 +68,7 @@ pub fn plan(folder: &Folder, wish: &Wish) -> Result<Plan, LocalError> {
     let checked = check(folder.sources()?, &proxies.sides())?;
     let mut state = folder.state()?;
     let running = decide(&mut state, &checked, wish)?;
-    let generation = state.generation + 1;
+    let generation = highest_generation(&state, &proxies) + 1;
     let documents = documents(generation, &running, &proxies)?;
     let mut plan = Plan { state, writes: Vec::new(), expected: Vec::new() };
     for proxy in &proxies.proxies {
@@ -227,10 +227,25 @@ impl Plan {
     }
 }
 
+/// The highest generation that a proxy may be running: what the state remembers, and what the files
+/// hold. A folder whose state was lost, or that came with rendered files, has only the latter; a push
+/// that used one of them again would be acknowledged by the document before it.
+fn highest_generation(state: &State, proxies: &Proxies) -> u64 {
+    let filters = proxies.proxies.iter().flat_map(|proxy| &proxy.filters);
+    let held = filters.filter_map(|filter| Some(held_document(filter)?.1.generation));
+    held.max().unwrap_or(0).max(state.generation)
+}
+
+/// The file of a filter as it is, and the document in it.
+fn held_document(filter: &Filter) -> Option<(Value, RawConfig)> {
+    let now: Value = serde_json::from_slice(&std::fs::read(&filter.ecds).ok()?).ok()?;
+    let document = serde_json::from_str(document_text(&now)?).ok()?;
+    Some((now, document))
+}
+
 /// The generation of the file as it is, when a new one would differ in nothing else.
 fn kept_generation(filter: &Filter, module: &Path, document: &RawConfig) -> Option<u64> {
-    let now: Value = serde_json::from_slice(&std::fs::read(&filter.ecds).ok()?).ok()?;
-    let old: RawConfig = serde_json::from_str(document_text(&now)?).ok()?;
+    let (now, old) = held_document(filter)?;
     let same = RawConfig { generation: old.generation, ..document.clone() };
     (now == discovery_response(filter.side, module, &same)).then_some(old.generation)
 }
