@@ -81,10 +81,14 @@ fn group(side: Side, running: &Running) -> RawGroup {
     }
 }
 
-/// The release speaks about clients of the mesh, so its word holds at gateways; a sidecar keeps the
-/// default of its role, since what reaches it has passed a gateway or comes from a peer.
+/// What the release says of clients holds where lanes are chosen for them, at gateways and inbound
+/// entries; what it says of peers holds behind. An app's own marks are its pod's.
 fn client_marks(side: Side, release: &Release) -> Option<ClientMarks> {
-    if side == Side::Gateway { release.client_marks } else { None }
+    match side {
+        Side::Gateway | Side::InboundEntry => release.client_marks,
+        Side::Inbound => release.peer_marks,
+        Side::Outbound | Side::OutboundEntry => None,
+    }
 }
 
 fn entry(running: &Running) -> RawEntry {

@@ -180,9 +180,13 @@ pub struct Trace {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Trust {
-    /// What becomes of a lane that the client of a gateway sent. Default: dropped.
+    /// What becomes of a lane that the client of an entry sent. Default: dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_marks: Option<ClientMarks>,
+    /// What becomes of a lane that reaches a member's sidecar. Default: `accept`; `peers` asks for an
+    /// mTLS identity, and is not for workloads whose own sidecar is the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_marks: Option<ClientMarks>,
 }
 
 /// A checked release. Only [`validate`] makes one; what is built from it needs no more checks.
@@ -212,8 +216,10 @@ pub struct Release {
     pub baggage: bool,
     /// The trace ring, if wanted.
     pub trace: Option<RawTrace>,
-    /// What becomes of marks that a gateway's client sent.
+    /// What becomes of marks that an entry's client sent.
     pub client_marks: Option<ClientMarks>,
+    /// What becomes of marks that reach the sidecars of members.
+    pub peer_marks: Option<ClientMarks>,
     /// Wanted weights of 10,000; lanes without weight may be absent.
     pub weights: BTreeMap<String, u32>,
 }

@@ -156,6 +156,7 @@ impl Checker<'_> {
             baggage: spec.propagation.baggage,
             trace,
             client_marks: spec.trust.client_marks,
+            peer_marks: spec.trust.peer_marks,
             weights,
         }
     }

@@ -61,7 +61,8 @@ pub struct RawGroup {
     /// Also carry the lane as a W3C baggage member, for apps that forward baggage but not our header.
     #[serde(default, skip_serializing_if = "is_false")]
     pub baggage: bool,
-    /// Whose marks are believed. Absent: `drop` on a gateway, `accept` on a sidecar.
+    /// Whose marks are believed. Absent: `drop` on a gateway and on an inbound side that is an entry,
+    /// `accept` elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_marks: Option<ClientMarks>,
     /// How a lane is chosen; only on proxies that are an entry of the group.

@@ -170,3 +170,20 @@ fn a_verified_tag_comes_before_everything_else() {
     assert_eq!(decide("pay", "v2").1, Reason::Header, "a tag of another group");
     assert_eq!(decide("shop", "gone").1, Reason::Header, "a lane that is no more");
 }
+
+#[test]
+fn an_entry_on_the_inbound_side_believes_clients_as_little_as_a_gateway() {
+    let rules = || rule(is(json!({"header": "x-tester"}), json!("present")));
+    let forged = Request::to("orders").with("x-release-stage", "canary");
+    for entry_only in [false, true] {
+        let mut document = document("inbound", rules());
+        document["entryOnly"] = json!(entry_only);
+        let entry = policy(&document);
+        assert_eq!(forged.lane(&entry), "stable");
+        assert_eq!(writes(&forged.decide(&entry)), ["x-release-stage-"]);
+        document["groups"][0]["clientMarks"] = json!("accept");
+        assert_eq!(forged.lane(&policy(&document)), "canary", "unless it is told to");
+    }
+    assert_eq!(forged.lane(&policy(&plain("inbound"))), "canary", "behind the entry, marks are the mesh's own");
+    assert_eq!(forged.lane(&policy(&document("outbound", rules()))), "canary", "so are those of the local app");
+}

@@ -82,6 +82,17 @@ fn the_document_itself_is_checked() {
     refused_at("groups[0].rollout", |d| d["groups"][0]["rollout"] = json!("a b"));
     refused_at("groups[0].carriedHeader", |d| d["groups"][0]["carriedHeader"] = json!("x-graylane-route"));
     refused_at("groups[0].carriedHeader", |d| d["groups"][0]["carriedHeader"] = json!(":path"));
+    for taken in [
+        "Content-Length",
+        "connection",
+        "authorization",
+        "x-forwarded-for",
+        "x-envoy-max-retries",
+        "grpc-timeout",
+        "b3",
+    ] {
+        refused_at("groups[0].carriedHeader", |d| d["groups"][0]["carriedHeader"] = json!(taken));
+    }
     refused_at("groups[0].lanes.names[2]", |d| d["groups"][0]["lanes"]["names"] = json!(["canary", "v2", "stable"]));
     refused_at("groups[0].lanes.names[2]", |d| d["groups"][0]["lanes"]["names"] = json!(["canary", "v2", "v2"]));
     refused_at("groups[0].lanes.trace.workloads", |d| d["groups"][0]["lanes"]["trace"] = json!({"workloads": []}));
@@ -118,6 +129,11 @@ fn the_entry_is_checked() {
     refused_at(&format!("{at}.match.is.regex"), |d| {
         when(d, is(json!({"header": "h"}), json!({"regex": "a".repeat(257)})))
     });
+    refused_at(&format!("{at}.match.is.regex"), |d| {
+        // It would be whole only together with the group that makes it match the whole value.
+        when(d, is(json!({"header": "h"}), json!({"regex": "a)|(?:b"})))
+    });
+    refused_at(&format!("{at}.match.field"), |d| when(d, is(json!({"header": "Host"}), json!("present"))));
     refused_at("groups[0].entry.rules[0].untilUnix", |d| {
         d["groups"][0]["entry"]["rules"][0]["fromUnix"] = json!(5);
         d["groups"][0]["entry"]["rules"][0]["untilUnix"] = json!(5);

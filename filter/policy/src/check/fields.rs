@@ -126,7 +126,13 @@ fn moved_by_gateways(raw: &RawConfig) -> Vec<String> {
 
 fn name_is_good(raw: &RawField, path: &Path<'_>, problems: &mut Problems) -> bool {
     match raw {
-        RawField::Header(name) | RawField::GrpcMetadata(name) => names::require_header(problems, path, name),
+        RawField::Header(name) | RawField::GrpcMetadata(name) => {
+            // Envoy calls it `:authority`; a rule on this one would never hold.
+            let host = name.eq_ignore_ascii_case("host");
+            let readable =
+                problems.require(!host, path, &"there is no header `host` in Envoy", &"write the field host");
+            readable && names::require_header(problems, path, name)
+        }
         RawField::Cookie(name) => {
             let message = format_args!("`{}` is no cookie name", Shown(name));
             problems.require(names::is_token(name), path, &message, &"write letters, digits, dashes and underscores")

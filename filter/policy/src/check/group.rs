@@ -49,7 +49,7 @@ impl Place<'_> {
                 name: header,
             },
             baggage_key: group.baggage.then(|| format!("graylane.{}", group.name)),
-            client_marks: self.client_marks(group, fields.role()),
+            client_marks: self.client_marks(group),
             entry,
             trace: group.lanes.trace.as_ref().map(|trace| self.trace(trace)),
             lanes,
@@ -82,11 +82,8 @@ impl Place<'_> {
         if !names::require_header(self.problems, &path, &name) {
             return;
         }
-        let ours = name.starts_with("x-graylane-");
-        let known =
-            ["cookie", "baggage", "host", "content-type", "traceparent", "x-request-id"].contains(&name.as_str());
         self.problems.require(
-            !ours && !known,
+            !names::is_spoken_for(&name),
             &path,
             &format_args!("`{name}` has a meaning of its own"),
             &"choose another header, such as x-release-stage",
@@ -115,11 +112,17 @@ impl Place<'_> {
         lanes
     }
 
-    fn client_marks(&mut self, group: &RawGroup, role: Role) -> ClientMarks {
-        let default = if role == Role::Gateway { ClientMarks::Drop } else { ClientMarks::Accept };
+    /// Marks are believed behind the entry, not at it: where lanes are chosen for what comes in, a
+    /// client is as little known as at a gateway.
+    fn client_marks(&mut self, group: &RawGroup) -> ClientMarks {
+        let default = match self.raw.role {
+            Role::Gateway => ClientMarks::Drop,
+            Role::Inbound if group.entry.is_some() => ClientMarks::Drop,
+            Role::Inbound | Role::Outbound => ClientMarks::Accept,
+        };
         let marks = group.client_marks.unwrap_or(default);
         self.problems.require(
-            !(marks == ClientMarks::Peers && role == Role::Outbound),
+            !(marks == ClientMarks::Peers && self.raw.role == Role::Outbound),
             &self.path.key("clientMarks"),
             &"the outbound side has no peer to identify",
             &"write accept or drop",

@@ -22,6 +22,18 @@ pub(super) fn is_label_value(value: &str) -> bool {
     !value.is_empty() && value.len() <= 253 && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';')
 }
 
+/// Whether a header, in lower case, means something to HTTP, to Envoy or to us, so that carrying a lane
+/// in it would break requests or lose the lane.
+pub(super) fn is_spoken_for(header: &str) -> bool {
+    const PREFIXES: [&str; 10] =
+        ["accept", "content-", "grpc-", "if-", "proxy-", "sec-", "x-b3-", "x-envoy-", "x-forwarded-", "x-graylane-"];
+    const NAMES: &str = " age authorization b3 baggage cache-control connection cookie date expect forwarded from \
+                         host keep-alive location origin pragma range referer server set-cookie te traceparent \
+                         tracestate trailer transfer-encoding upgrade user-agent vary via x-request-id ";
+    let listed = NAMES.split(' ').any(|name| name == header);
+    listed || PREFIXES.iter().any(|prefix| header.starts_with(prefix))
+}
+
 /// Requires a header name that a person may configure.
 pub(super) fn require_header(problems: &mut Problems, path: &Path<'_>, name: &str) -> bool {
     problems.require(

@@ -143,9 +143,10 @@ fn regex(pattern: &str, path: &Path<'_>, problems: &mut Problems) -> Option<Test
     if !problems.require(length <= MAX_REGEX, path, &message, &mend) {
         return None;
     }
-    // Whole-value matching, as Envoy's and Istio's own regular expressions have it.
-    let whole = format!("^(?:{pattern})$");
-    match RegexBuilder::new(&whole).size_limit(MAX_REGEX_SIZE).build() {
+    // Whole-value matching, as Envoy's and Istio's own regular expressions have it. The pattern is
+    // compiled alone first: one such as `a)|(?:b` is an expression only inside the group.
+    let compile = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_REGEX_SIZE).build();
+    match compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))) {
         Ok(regex) => Some(Test::Regex(regex)),
         Err(error) => {
             let message = format_args!("`{pattern}` is no regular expression: {error}");
