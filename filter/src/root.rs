@@ -95,6 +95,12 @@ impl<H: Host> Active<H> {
         roster::sign(&*self.host, &self.policy, entry);
     }
 
+    /// This document is in force on this VM again, after another one was.
+    pub fn resume(&self) {
+        self.configured_unix_ms.set(None);
+        self.host.set_tick_ms(roster::FIRST_TICK_MS);
+    }
+
     /// The end of this document on this VM. The host would go on ticking a root that is gone.
     pub fn retire(&self) {
         self.host.set_tick_ms(0);

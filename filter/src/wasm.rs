@@ -43,6 +43,14 @@ impl Root {
     fn is_in_force(&self, active: &Active<EnvoyHost>) -> bool {
         IN_FORCE.with_borrow(|roots| roots.contains(&(active.policy.role_label(), self.id)))
     }
+
+    fn come_into_force(&self, active: &Active<EnvoyHost>) {
+        let label = active.policy.role_label();
+        IN_FORCE.with_borrow_mut(|roots| {
+            roots.retain(|(other, _)| *other != label);
+            roots.push((label, self.id));
+        });
+    }
 }
 
 impl Context for Root {
@@ -59,11 +67,7 @@ impl RootContext for Root {
         let host = HOST.with(Rc::clone);
         match configure(&host) {
             Ok(active) => {
-                IN_FORCE.with_borrow_mut(|roots| {
-                    let label = active.policy.role_label();
-                    roots.retain(|(other, _)| *other != label);
-                    roots.push((label, self.id));
-                });
+                self.come_into_force(&active);
                 self.active = Some(Rc::new(active));
                 true
             }
@@ -82,9 +86,14 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        // Envoy creates streams only after a document was accepted. Should that ever change, the
-        // request passes untouched, to stable.
+        // Envoy creates streams only after a document was accepted, so there always is one.
         let active = self.active.as_ref().map(Rc::clone)?;
+        // A document pushed again while its first streams are still open gets its old root context
+        // back, without being configured again. Its first new stream shows that.
+        if !self.is_in_force(&active) {
+            self.come_into_force(&active);
+            active.resume();
+        }
         Some(Box::new(Http(Stream::new(active))))
     }
 

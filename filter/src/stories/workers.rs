@@ -50,6 +50,22 @@ fn a_bad_document_is_refused_with_its_reason_and_counted() {
 }
 
 #[test]
+fn a_document_that_comes_back_counts_as_the_newest() {
+    let process: Rc<Shared> = Rc::default();
+    let first = Proxy::on(Rc::clone(&process), &of_generation(7), &[]);
+    first.active.tick(1);
+    let second = Proxy::on(process, &of_generation(8), &[]);
+    second.host.now_ns.set(first.host.now_ns.get() + 1_000_000_000);
+    second.active.tick(1);
+    first.active.retire();
+    first.host.now_ns.set(second.host.now_ns.get() + 1_000_000_000);
+    first.active.resume();
+    assert_ne!(first.host.tick_ms.get(), 0);
+    first.active.tick(1);
+    assert_eq!(first.metric(&stat("graylane_config_generation{role=gateway}")), 7);
+}
+
+#[test]
 fn a_root_that_ends_stops_its_ticks() {
     let proxy = Proxy::new(&of_generation(7));
     assert_ne!(proxy.host.tick_ms.get(), 0);
