@@ -85,7 +85,8 @@ fn tempdir(name: &str) -> PathBuf {
     folder
 }
 
-fn scenarios() -> Result<Vec<String>> {
+/// Names of the folders of `envoy-configs/`, in order.
+pub fn scenarios() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(paths::root().join("envoy-configs"))? {
         let entry = entry?;

@@ -13,7 +13,11 @@ use graylane_tests::{on_every_envoy, paths};
 
 use crate::cart::{self, Cart, INBOUND, OUTBOUND, received, who};
 
-on_every_envoy!(first_service_chooses_for_what_comes_in, client_chooses_for_what_it_sends);
+on_every_envoy!(
+    first_service_chooses_for_what_comes_in,
+    first_service_does_not_believe_its_clients,
+    client_chooses_for_what_it_sends,
+);
 
 const ROUTER: &str = "          - name: envoy.filters.http.router\n";
 
@@ -27,6 +31,26 @@ fn first_service_chooses_for_what_comes_in(stage: &Stage) -> Result<()> {
         is_not_marked(&cart.send(INBOUND, &Ask::get("cart", "/")).await?)?;
         counted_once(&cart.envoy, "inbound", [("cart.shop", "fallback"), ("cart.shop", "slot")])?;
         each_reloads_alone(&cart, "inbound", "outbound")
+    })
+}
+
+fn first_service_does_not_believe_its_clients(stage: &Stage) -> Result<()> {
+    let scenario = sidecar_with_entry(stage, "inbound")?;
+    at_once(async {
+        let cart = Cart::start(scenario).await?;
+        cart.envoy.wait_for_generation("entry", 1, 2)?;
+        for (header, value) in [
+            ("x-release-stage", "canary"),
+            ("x-graylane-cohort", "shop=slot"),
+            ("x-graylane-route", "canary"),
+            ("baggage", "graylane.shop=canary;cohort=slot"),
+        ] {
+            let forged = Ask::get("cart", "/").header(header, value);
+            is_not_marked(&cart.send(INBOUND, &forged).await?)?;
+            is_marked(&cart.send(INBOUND, &forged.header("x-user-group", "beta")).await?)?;
+        }
+        cart.envoy.wait_for_sum("graylane_context_total", &[("lane", "canary")], 4.0)?;
+        cart.envoy.wait_for_sum("graylane_context_total", &[("lane", "stable")], 4.0)
     })
 }
 

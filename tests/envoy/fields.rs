@@ -11,6 +11,7 @@ use graylane_tests::{ecds, jwt, on_every_envoy, tls};
 
 on_every_envoy!(
     every_field_and_operator_decides_on_every_side,
+    conditions_combine_on_every_side,
     claims_count_once_envoy_has_verified_them,
     a_peer_is_known_by_its_certificate,
 );
@@ -32,6 +33,36 @@ fn every_field_and_operator_decides_on_every_side(stage: &Stage) -> Result<()> {
             }
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+fn conditions_combine_on_every_side(stage: &Stage) -> Result<()> {
+    let header = |name: &str, is| matching(RawField::Header(name.into()), is);
+    let one = |name| header(name, RawOperator::Exact("1".into()));
+    let when = RawCondition::All(vec![
+        header("x-all", RawOperator::Present),
+        RawCondition::Any(vec![one("x-any"), one("x-or")]),
+        RawCondition::Not(Box::new(one("x-not"))),
+        header("x-absent", RawOperator::Absent),
+    ]);
+    let scenario = stage.copy_bootstrap("trust", without_baggage)?;
+    let envoy = scenario.start()?;
+    for (generation, role) in (2..).zip([Role::Gateway, Role::Inbound, Role::Outbound]) {
+        push(&scenario, &envoy, role, generation, vec![rule("combined", when.clone())])?;
+        for (headers, expected) in [
+            ("x-all=0 x-any=1", true),
+            ("x-all= x-or=1 x-not=0", true),
+            ("x-any=1", false),
+            ("x-all=1", false),
+            ("x-all=1 x-any=0", false),
+            ("x-all=1 x-any=1 x-not=1", false),
+            ("x-all=1 x-any=1 x-absent=", false),
+        ] {
+            let pairs = headers.split(' ').filter_map(|pair| pair.split_once('='));
+            let ask = pairs.fold(Ask::get("127.0.0.1", "/"), |ask, (name, value)| ask.header(name, value));
+            ensure!(is_marked(&scenario, &ask)? == expected, "{role:?}: {headers}");
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! goes on deciding.
 
 use anyhow::{Context, Result, ensure};
-use graylane_policy::raw::{RawConfig, RawTrace, Role};
+use graylane_policy::raw::{ClientMarks, RawConfig, RawTrace, Role};
 use graylane_tests::client::{Ask, Connection, Protocol};
 use graylane_tests::envoy::Envoy;
 use graylane_tests::stage::{Stage, at_once};
@@ -67,7 +67,10 @@ fn reading_everything(role: Role, host: &str) -> Result<RawConfig> {
             destination.hosts = vec![host.to_owned()];
         }
         let ring = RawTrace { workloads: vec!["*".into()], ttl_ms: 10_000 };
-        group.lanes.trace = (role != Role::Gateway).then_some(ring);
+        let is_sidecar = role != Role::Gateway;
+        group.lanes.trace = is_sidecar.then_some(ring);
+        // So that marks are read, not only taken away.
+        group.client_marks = is_sidecar.then_some(ClientMarks::Accept);
     }
     Ok(document)
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use graylane_policy::raw::{RawConfig, RawEntry, RawField};
+use graylane_policy::raw::{ClientMarks, RawConfig, RawEntry, RawField};
 use graylane_tests::document::slots;
 use graylane_tests::envoy::Envoy;
 use graylane_tests::on_every_envoy;
@@ -74,6 +74,7 @@ fn choose_by_user(document: &mut RawConfig) {
         let mut entry = RawEntry { slots: Some(slots(5_000)), ..RawEntry::default() };
         entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
         group.entry = Some(entry);
+        group.client_marks = Some(ClientMarks::Accept);
     }
 }
 
