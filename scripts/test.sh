@@ -61,6 +61,7 @@ stage_doc() { cargo test --workspace --doc --quiet; }
 
 about_filter() { echo "the shipped module and its twin that traps on demand; clippy for wasm"; }
 stage_filter() {
+  need node "It checks the module's imports and exports: https://nodejs.org, or on Debian: apt-get install nodejs."
   scripts/build-filter.sh >/dev/null
   scripts/build-filter.sh --features trap-on-demand --out graylane_filter_trap >/dev/null
   node scripts/check-module.mjs target/filter/graylane_filter.wasm
@@ -83,6 +84,8 @@ stage_wasm_core() { scripts/test-wasm-core.sh; }
 about_envoy() { echo "the shipped module in real Envoys, $ENVOY_VERSION and $ENVOY_OLDEST"; }
 stage_envoy() {
   local newest oldest
+  need curl "The scenarios are told as curl commands: apt-get install curl."
+  need openssl "It makes the certificates of the mTLS tests: apt-get install openssl."
   newest=$(scripts/envoy.sh newest)
   oldest=$(scripts/envoy.sh oldest)
   cargo build --workspace --lib --bins --tests
