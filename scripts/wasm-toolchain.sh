@@ -11,7 +11,7 @@
 
 WASM_WAY=
 WASM_SMALL_STD=
-BUILD_STD=(-Zbuild-std=std,panic_abort -Zbuild-std-features=)
+BUILD_STD=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=")
 
 wasm_way() {
   case ${GRAYLANE_WASM:-} in
