@@ -9,8 +9,9 @@ fn main() {
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_secs(1))
         .configure_from_args();
-    for mut operation in operations::all() {
-        criterion.bench_function(&operation.name, |bencher| bencher.iter(&mut operation.run));
+    for operation in operations::all() {
+        let mut run = (operation.prepare)();
+        criterion.bench_function(&operation.name, |bencher| bencher.iter(&mut run));
     }
     criterion.final_summary();
 }

@@ -25,11 +25,12 @@ fn main() -> Result<()> {
 }
 
 fn repeat(name: &str, times: u64) -> Result<()> {
-    let mut operation = operations::all()
+    let operation = operations::all()
         .into_iter()
         .find(|operation| operation.name == name)
         .with_context(|| format!("no operation {name}"))?;
-    (0..times).for_each(|_| (operation.run)());
+    let mut run = (operation.prepare)();
+    (0..times).for_each(|_| run());
     Ok(())
 }
 
@@ -43,7 +44,8 @@ fn check() -> Result<()> {
     let budgets = Budgets::read()?;
     let mut gate = budgets.gate();
     for operation in operations::all() {
-        let times = if operation.name.starts_with("configure/") || operation.name.starts_with("slots/") { 2 } else { 200 };
+        let times =
+            if operation.name.starts_with("configure/") || operation.name.starts_with("slots/") { 2 } else { 200 };
         let once = counted(&operation.name, times)?;
         let twice = counted(&operation.name, 2 * times)?;
         gate.hold(&format!("instructions/{}", operation.name), twice.saturating_sub(once) / times);

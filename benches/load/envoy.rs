@@ -51,7 +51,8 @@ pub fn variants(modules: &Path) -> Result<Vec<Variant>> {
         Variant::new("empty module", 10, Some(empty), vec![]),
         Variant::new("counting module", 10, Some(count), vec![]),
         Variant::new("ours idle", 10, Some(own("idle", document::idle())), vec![]),
-        Variant::new("ours deciding, 10 rules", 10, Some(own("decide10", few.deciding())), by_header(CARRIED)).deciding(),
+        Variant::new("ours deciding, 10 rules", 10, Some(own("decide10", few.deciding())), by_header(CARRIED))
+            .deciding(),
         Variant::new("ours deciding, 1000 rules", 1000, Some(own("decide1000", many.deciding())), by_header(CARRIED))
             .deciding(),
         Variant::new("ours whole, 10 rules", 10, Some(own("whole", few.whole())), by_header(ROUTE)).weighted(),

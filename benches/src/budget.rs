@@ -87,7 +87,8 @@ impl Gate<'_> {
     pub fn end(mut self, prefix: &str) -> Result<()> {
         let unseen = |name: &&String| name.starts_with(prefix) && !self.seen.contains(name);
         let stale: Vec<String> = self.budgets.ranges.keys().filter(unseen).cloned().collect();
-        self.problems.extend(stale.iter().map(|name| format!("{name} has a budget and is not measured: remove its line")));
+        self.problems
+            .extend(stale.iter().map(|name| format!("{name} has a budget and is not measured: remove its line")));
         ensure!(self.problems.is_empty(), "out of budget:\n- {}", self.problems.join("\n- "));
         Ok(())
     }

@@ -153,7 +153,7 @@ impl Rule {
             b'e' => (spread, Test::Exact(format!("exact-{at:04}"))),
             b'i' => (spread, Test::In((0..4).map(|of| format!("listed-{at:04}-{of}")).collect())),
             b'p' => (spread, Test::Prefix(format!("{}{at:04}-", ["p", "eu-", "eu-west-"][at % 3]))),
-            _ if at / KINDS.len() % 2 == 0 => {
+            _ if (at / KINDS.len()).is_multiple_of(2) => {
                 let low = 10_000 * (at as u64 + 1);
                 (NUMBER_FIELD, Test::Range(low, low + 99))
             }
@@ -206,7 +206,8 @@ mod tests {
         for size in SIZES {
             let mix = Mix::new(size);
             let holding = |request: &Request| -> Vec<usize> {
-                let holds = |rule: &Rule| request.values[rule.field].as_deref().is_some_and(|value| rule.test.holds(value));
+                let holds =
+                    |rule: &Rule| request.values[rule.field].as_deref().is_some_and(|value| rule.test.holds(value));
                 mix.rules.iter().enumerate().filter(|(_, rule)| holds(rule)).map(|(at, _)| at).collect()
             };
             assert_eq!(holding(&mix.last()), [size - 1]);

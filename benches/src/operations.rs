@@ -8,14 +8,14 @@ use graylane_filter::pairs;
 use graylane_policy::slots::{self, SlotTable};
 use graylane_policy::{Inputs, Policy, baggage, cookie, hash, query, trace};
 
-use crate::mix::{Mix, SIZES};
+use crate::mix::{Mix, Request, SIZES};
 
 /// One operation, named `group/operation/size`.
 pub struct Operation {
     /// The name.
     pub name: String,
-    /// Does it once.
-    pub run: Box<dyn FnMut()>,
+    /// Builds what it needs, and gives what does it once.
+    pub prepare: Box<dyn FnOnce() -> Box<dyn FnMut()>>,
 }
 
 /// All of them.
@@ -23,12 +23,11 @@ pub struct Operation {
 pub fn all() -> Vec<Operation> {
     let mut all = Vec::new();
     for size in SIZES {
-        let mix = Mix::new(size);
-        all.push(decide(&format!("decide/last/{size}"), &mix, &mix.last()));
-        all.push(decide(&format!("decide/none/{size}"), &mix, &mix.none()));
-        all.push(parse(&format!("configure/parse/{size}"), &mix));
+        all.push(decide(&format!("decide/last/{size}"), size, Mix::last));
+        all.push(decide(&format!("decide/none/{size}"), size, Mix::none));
+        all.push(parse(&format!("configure/parse/{size}"), size));
     }
-    all.extend([capture("16"), capture("100")]);
+    all.extend([capture(16), capture(100)]);
     all.extend([evolve("2way", &[("canary", 2_500)]), evolve("4way", &[("a", 500), ("b", 2_000), ("c", 4_000)])]);
     all.extend([cookies("60B", 0), cookies("60kB", 60_000), queries("60B", 0), queries("16kB", 16_000)]);
     all.extend(formats());
@@ -70,51 +69,61 @@ fn decide_encoded<'p>(policy: &'p Policy, encoded: &[u8]) -> &'p str {
     }
 }
 
-fn operation(name: &str, run: impl FnMut() + 'static) -> Operation {
-    Operation { name: name.to_owned(), run: Box::new(run) }
+fn operation<R: FnMut() + 'static>(name: &str, prepare: impl FnOnce() -> R + 'static) -> Operation {
+    Operation { name: name.to_owned(), prepare: Box::new(|| Box::new(prepare())) }
 }
 
-fn decide(name: &str, mix: &Mix, request: &crate::mix::Request) -> Operation {
-    let (policy, encoded, lane) = (mix.policy(), encode(&request.headers()), mix.lane_of(request));
-    operation(name, move || assert_eq!(decide_encoded(&policy, black_box(&encoded)), lane))
-}
-
-fn parse(name: &str, mix: &Mix) -> Operation {
-    let json = mix.deciding().to_string().into_bytes();
-    operation(name, move || assert!(Policy::parse(black_box(&json)).is_ok_and(|policy| !policy.is_inert())))
-}
-
-fn capture(size: &str) -> Operation {
-    let policy = Mix::new(10).policy();
-    let count: usize = size.parse().unwrap_or(0);
-    let names: Vec<String> = (0..count).map(|at| format!("x-other-{at}")).collect();
-    let encoded = pairs::encode(names.iter().map(|name| (name.as_bytes(), &b"some value"[..])));
-    operation(&format!("capture/headers/{size}"), move || {
-        let captured = policy.capture(pairs::iter(black_box(&encoded)));
-        assert!(!policy.is_grpc(&captured));
+fn decide(name: &str, size: usize, request: fn(&Mix) -> Request) -> Operation {
+    operation(name, move || {
+        let mix = Mix::new(size);
+        let request = request(&mix);
+        let (policy, encoded, lane) = (mix.policy(), encode(&request.headers()), mix.lane_of(&request));
+        move || assert_eq!(decide_encoded(&policy, black_box(&encoded)), lane)
     })
 }
 
-fn evolve(ways: &str, weights: &[(&str, u32)]) -> Operation {
-    let weights: BTreeMap<String, u32> = weights.iter().map(|(lane, weight)| ((*lane).to_owned(), *weight)).collect();
-    let wanted: u32 = weights.values().sum();
+fn parse(name: &str, size: usize) -> Operation {
+    operation(name, move || {
+        let json = Mix::new(size).deciding().to_string().into_bytes();
+        move || assert!(Policy::parse(black_box(&json)).is_ok_and(|policy| !policy.is_inert()))
+    })
+}
+
+fn capture(count: usize) -> Operation {
+    operation(&format!("capture/headers/{count}"), move || {
+        let policy = Mix::new(10).policy();
+        let names: Vec<String> = (0..count).map(|at| format!("x-other-{at}")).collect();
+        let encoded = pairs::encode(names.iter().map(|name| (name.as_bytes(), &b"some value"[..])));
+        move || {
+            let captured = policy.capture(pairs::iter(black_box(&encoded)));
+            assert!(!policy.is_grpc(&captured));
+        }
+    })
+}
+
+fn evolve(ways: &str, weights: &'static [(&str, u32)]) -> Operation {
     operation(&format!("slots/evolve/{ways}"), move || {
-        let table = slots::evolve(&SlotTable::all_stable(), black_box(&weights));
-        assert_eq!(table.ok().and_then(|table| table.weights().get("stable").copied()), Some(10_000 - wanted));
+        let weights: BTreeMap<String, u32> =
+            weights.iter().map(|(lane, weight)| ((*lane).to_owned(), *weight)).collect();
+        let wanted: u32 = weights.values().sum();
+        move || {
+            let table = slots::evolve(&SlotTable::all_stable(), black_box(&weights));
+            assert_eq!(table.ok().and_then(|table| table.weights().get("stable").copied()), Some(10_000 - wanted));
+        }
     })
 }
 
 fn cookies(size: &str, ballast: usize) -> Operation {
-    let header = format!("session=4f1c9ab27d5e4f3c8a6b; theme={}; beta=yes", "d".repeat(ballast));
     operation(&format!("cookie/first/{size}"), move || {
-        assert_eq!(cookie::first(black_box(header.as_bytes()), b"beta"), Some(&b"yes"[..]));
+        let header = format!("session=4f1c9ab27d5e4f3c8a6b; theme={}; beta=yes", "d".repeat(ballast));
+        move || assert_eq!(cookie::first(black_box(header.as_bytes()), b"beta"), Some(&b"yes"[..]))
     })
 }
 
 fn queries(size: &str, ballast: usize) -> Operation {
-    let query = format!("page=2&sort=asc&filter={}&env=gr%61y", "%2B".repeat(ballast / 3));
     operation(&format!("query/first/{size}"), move || {
-        assert_eq!(query::first(black_box(query.as_bytes()), b"env").as_deref(), Some(&b"gray"[..]));
+        let query = format!("page=2&sort=asc&filter={}&env=gr%61y", "%2B".repeat(ballast / 3));
+        move || assert_eq!(query::first(black_box(query.as_bytes()), b"env").as_deref(), Some(&b"gray"[..]))
     })
 }
 
@@ -123,14 +132,16 @@ fn formats() -> Vec<Operation> {
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     vec![
         operation("baggage/first/80B", move || {
-            let member = baggage::first(black_box(baggage_header.as_bytes()), b"graylane.shop");
-            assert!(member.is_some_and(|member| *member.value == *b"canary"));
+            move || {
+                let member = baggage::first(black_box(baggage_header.as_bytes()), b"graylane.shop");
+                assert!(member.is_some_and(|member| *member.value == *b"canary"));
+            }
         }),
         operation("trace/traceparent/55B", move || {
-            assert!(trace::from_traceparent(black_box(traceparent.as_bytes())).is_some());
+            move || assert!(trace::from_traceparent(black_box(traceparent.as_bytes())).is_some())
         }),
         operation("hash/slot_of/10B", || {
-            assert!(hash::slot_of(black_box(b"u-81726354"), black_box("shop/summer#1")) < 10_000);
+            || assert!(hash::slot_of(black_box(b"u-81726354"), black_box("shop/summer#1")) < 10_000)
         }),
     ]
 }

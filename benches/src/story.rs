@@ -23,8 +23,10 @@ pub struct Story {
 #[must_use]
 pub fn all() -> Vec<Story> {
     let mix = Mix::new(10);
-    let story = |name, document: &Value, request: &Request| {
-        Story { name, document: document.clone(), headers: request.headers() }
+    let story = |name, document: &Value, request: &Request| Story {
+        name,
+        document: document.clone(),
+        headers: request.headers(),
     };
     let (whole, deciding, carrying) = (mix.whole(), mix.deciding(), document::carrying());
     let nobody = mix.none().with(Field::Header("x-user-id"), "");

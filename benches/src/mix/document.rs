@@ -18,7 +18,8 @@ pub fn carrying() -> Value {
 }
 
 fn group(entry: Option<Value>) -> Value {
-    let destination = json!({"service": "orders.shop", "hosts": ["orders", "orders.shop"], "ready": LANES, "slowOverMs": [500]});
+    let destination =
+        json!({"service": "orders.shop", "hosts": ["orders", "orders.shop"], "ready": LANES, "slowOverMs": [500]});
     let mut group = json!({
         "name": "shop", "rollout": "shop/summer",
         "lanes": {"names": LANES, "destinations": [destination]}
@@ -61,7 +62,8 @@ impl Mix {
     }
 
     fn raw_rules(&self) -> Vec<Value> {
-        let named = |(at, rule): (usize, &Rule)| json!({"name": format!("r{at}"), "lane": rule.lane, "when": rule.raw()});
+        let named =
+            |(at, rule): (usize, &Rule)| json!({"name": format!("r{at}"), "lane": rule.lane, "when": rule.raw()});
         self.rules.iter().enumerate().map(named).collect()
     }
 }

@@ -36,7 +36,9 @@ impl Mix {
             let read = match field {
                 Field::Header(name) => format!("headers:get(\"{name}\")"),
                 Field::Query(key) => format!("headers:get(\":path\"):match(\"[?&]{key}=([^&#]*)\")"),
-                Field::Cookie(name) => format!("(\"; \" .. (headers:get(\"cookie\") or \"\")):match(\"; ?{name}=([^;]*)\")"),
+                Field::Cookie(name) => {
+                    format!("(\"; \" .. (headers:get(\"cookie\") or \"\")):match(\"; ?{name}=([^;]*)\")")
+                }
             };
             let _ = writeln!(script, "  local f{at} = {read}");
         }

@@ -30,7 +30,8 @@ impl Request {
     /// All headers as Envoy gives them to a filter: 19 for a full request.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![(":authority", "orders".to_owned()), (":method", "GET".into()), (":scheme", "http".into())];
+        let mut headers =
+            vec![(":authority", "orders".to_owned()), (":method", "GET".into()), (":scheme", "http".into())];
         headers.push((":path", self.path()));
         headers.extend(self.plain_headers());
         headers.push(("x-forwarded-proto", "http".into()));

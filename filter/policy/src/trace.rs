@@ -70,11 +70,14 @@ fn is_hex(text: &[u8], len: usize) -> bool {
 impl TraceId {
     /// Up to 32 hex digits, right-aligned; `None` when all zeros, which every convention forbids.
     fn from_hex(digits: &[u8]) -> Option<Self> {
-        let mut value: u128 = 0;
+        // Two halves: wasm has no 128-bit shift and would call a function for each digit.
+        let (mut high, mut low) = (0_u64, 0_u64);
         for &digit in digits {
-            value = value << 4 | u128::from(char::from(digit).to_digit(16)?);
+            high = high << 4 | low >> 60;
+            low = low << 4 | u64::from(char::from(digit).to_digit(16)?);
         }
-        (value != 0).then(|| Self { bytes: value.to_be_bytes() })
+        let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+        (bytes != [0; 16]).then_some(Self { bytes })
     }
 
     /// The 16 bytes, most significant first.
