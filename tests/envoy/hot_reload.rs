@@ -105,8 +105,8 @@ impl Traffic {
             let answer = connection.send(&ask).await.with_context(|| format!("request {user}"))?;
             ensure!(answer.status == 200, "request {user} got {}", answer.status);
             self.answered.fetch_add(1, Ordering::Relaxed);
-            // A pause, so that four clients do not fill both cores of a small machine.
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            // A pause: four clients would fill both cores of a small machine.
+            tokio::time::sleep(Duration::from_millis(6)).await;
         }
         ensure!(connection.is_open(), "the connection was closed");
         Ok(())
