@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CPU of an Envoy process for one request: alone, with native routes, with Lua, with stock modules, with
-# ours, in interleaved slots. Takes some eight minutes; QUICK=1 about one.
+# ours, in interleaved slots. Takes some six minutes; QUICK=1 about one.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

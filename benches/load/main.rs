@@ -2,7 +2,7 @@
 //!
 //! Many short slots, the variants in turn and every other round backwards; only figures of the same
 //! round are compared, so that noisy neighbours and a warming machine fall on all alike. `QUICK=1`
-//! takes about a minute, the default some eight.
+//! takes about a minute, the default some six.
 
 mod cpu;
 mod envoy;
@@ -134,7 +134,7 @@ impl Plan {
         if std::env::var_os("QUICK").is_some_and(|value| !value.is_empty() && value != "0") {
             return Self { rounds: 16, slot: Duration::from_millis(200), warm_up: Duration::from_millis(500) };
         }
-        Self { rounds: 80, slot: Duration::from_millis(400), warm_up: Duration::from_secs(1) }
+        Self { rounds: 60, slot: Duration::from_millis(400), warm_up: Duration::from_secs(1) }
     }
 }
 
