@@ -120,7 +120,9 @@ impl Vm {
         let Some(function) = self.instance.get_func(&mut self.store, name) else { return Ok(None) };
         let arguments: Vec<wasmtime::Val> = arguments.iter().map(|&value| value.into()).collect();
         let mut results = vec![wasmtime::Val::I32(0); function.ty(&self.store).results().len()];
-        function.call(&mut self.store, &arguments, &mut results).map_err(|error| plain(error).context(name.to_owned()))?;
+        function
+            .call(&mut self.store, &arguments, &mut results)
+            .map_err(|error| plain(error).context(name.to_owned()))?;
         Ok(results.first().and_then(wasmtime::Val::i32))
     }
 }
@@ -180,7 +182,9 @@ fn calls_that_write(linker: &mut Linker<State>) -> Result<()> {
     let set = |_: Call<'_>, _: i32, _: i32, _: i32, _: i32, _: i32| OK;
     linker.func_wrap("env", "proxy_replace_header_map_value", set).map_err(plain)?;
     linker.func_wrap("env", "proxy_add_header_map_value", set).map_err(plain)?;
-    linker.func_wrap("env", "proxy_remove_header_map_value", |_: Call<'_>, _: i32, _: i32, _: i32| OK).map_err(plain)?;
+    linker
+        .func_wrap("env", "proxy_remove_header_map_value", |_: Call<'_>, _: i32, _: i32, _: i32| OK)
+        .map_err(plain)?;
     linker.func_wrap("env", "proxy_log", |_: Call<'_>, _: i32, _: i32, _: i32| OK).map_err(plain)?;
     linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |_: Call<'_>, _: i32| OK).map_err(plain)?;
     linker.func_wrap("env", "proxy_increment_metric", |_: Call<'_>, _: i32, _: i64| OK).map_err(plain)?;
