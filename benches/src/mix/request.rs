@@ -27,7 +27,7 @@ impl Request {
         self
     }
 
-    /// All headers as Envoy gives them to a filter: 19 for a full request.
+    /// All headers as Envoy gives them to a filter: 18 for a full request.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers =
