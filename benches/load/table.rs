@@ -92,9 +92,14 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 // === impl Target ===
 
 impl Target {
-    /// One line for people.
+    /// One line for people. Where the interval holds the target, the run was too short or the machine too
+    /// noisy to tell.
     pub fn verdict(&self, line: &Line) -> String {
-        let word = if line.ratio <= self.at_most { "reached" } else { "MISSED" };
+        let word = match () {
+            () if line.high <= self.at_most => "reached",
+            () if line.low > self.at_most => "MISSED",
+            () => "unclear",
+        };
         format!(
             "{word:<8} {:<28} adds {:.2} of {:<26} [{:.2}, {:.2}], wanted at most {:.2}",
             self.name, line.ratio, self.against, line.low, line.high, self.at_most
