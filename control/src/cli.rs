@@ -66,6 +66,13 @@ enum Command {
     App(app::Args),
 }
 
+/// Format of an answer that people and programs read.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use graylane_policy::metric::stat_name;
 use graylane_policy::raw::Role;
-use graylane_policy::{Choice, Cohort, LaneId, Policy, Reason};
+use graylane_policy::{Choice, Cohort, Decision, LaneId, Policy, Reason};
 use hashbrown::HashMap;
 
 use crate::host::{Host, MetricKind};
@@ -42,6 +42,15 @@ enum Series {
     Fallback { group: usize, lane: LaneId },
     Context { group: usize, lane: LaneId, reason: Reason },
     OpenStreams { group: usize, lane: LaneId },
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Where a decided request counts.
+    pub fn of(decision: &Decision<'_>) -> Self {
+        Self { destination: decision.destination, lane: decision.served, cohort: decision.cohort }
+    }
 }
 
 // === impl Meter ===

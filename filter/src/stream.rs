@@ -109,10 +109,9 @@ impl Begun {
         trace: Option<TraceId>,
         at_ns: u64,
     ) -> Self {
-        let place = Place { destination: decision.destination, lane: decision.served, cohort: decision.cohort };
         Self {
             at_ns,
-            place,
+            place: Place::of(decision),
             is_grpc: active.policy.is_grpc(inputs.headers),
             is_mirror: active.policy.is_mirror(inputs.headers),
             trace,
@@ -137,9 +136,8 @@ impl<H: Host> Active<H> {
             self.meter.choice(&*self.host, &self.policy, group, choice);
         }
         self.count_fallback(decision);
-        let place = Place { destination: decision.destination, lane: decision.served, cohort: decision.cohort };
         if !self.policy.is_entry_only() {
-            self.count_open(&place, 1);
+            self.count_open(&Place::of(decision), 1);
         }
     }
 

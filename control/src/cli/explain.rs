@@ -5,14 +5,13 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use graylane_policy::Policy;
 use graylane_policy::explain::{Explanation, Request, explain};
 use graylane_policy::raw::{RawConfig, Role};
 use hyper::Uri;
 
 use super::render::{SideArgs, checked_document};
-use super::{Exit, print, print_json};
+use super::{Exit, Output, print, print_json};
 use crate::release::units::Time;
 
 #[derive(Debug, clap::Args)]
@@ -48,12 +47,6 @@ pub(super) struct Args {
     /// Format of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::ValueEnum;
-
-use super::{Exit, print, print_json};
+use super::{Exit, Output, print, print_json};
 use crate::ack::{Report, State, Watch};
 use crate::local::Folder;
 use crate::local::push::{VersionWish, WeightWish, Wish, plan};
@@ -35,12 +33,6 @@ pub(super) struct Args {
     /// Format of what is printed
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {

@@ -9,7 +9,7 @@ use crate::authority::Authority;
 use crate::field::{Facts, Values, is_grpc};
 use crate::headers::Captured;
 use crate::lane::{Cohort, LaneId, Reason, STABLE};
-use crate::policy::{PodLane, Policy};
+use crate::policy::{Group, PodLane, Policy};
 use crate::raw::{Role, RouteBy};
 use crate::ring::{Note, NotedLane};
 use crate::trace::{self, TraceId};
@@ -135,15 +135,17 @@ impl Policy {
     /// What the inbound side notes of a request for the outbound side of the same proxy: its lanes,
     /// in the groups that restore lanes by trace here. `None` for a stable request.
     pub fn note_of(&self, decision: &Decision<'_>, inputs: &Inputs<'_>) -> Option<Note> {
-        let trace = self.trace_id(inputs.headers)?;
-        let mut note = Note::new(trace, inputs.now_unix_ms);
-        for (group, choice) in self.groups.iter().zip(&decision.choices) {
-            if !choice.lane.is_stable() && group.trace_ttl_ms(inputs.workload).is_some() {
-                let lane = group.lane_name(choice.lane).to_owned();
-                note.lanes.push(NotedLane { group: group.name.clone(), lane, cohort: choice.cohort });
-            }
+        // Lanes first: a stable request, the usual one, is not parsed for a trace id in vain.
+        let noted = |(group, choice): (&Group, &Choice)| {
+            let wanted = !choice.lane.is_stable() && group.trace_ttl_ms(inputs.workload).is_some();
+            let lane = || group.lane_name(choice.lane).to_owned();
+            wanted.then(|| NotedLane { group: group.name.clone(), lane: lane(), cohort: choice.cohort })
+        };
+        let lanes: Vec<NotedLane> = self.groups.iter().zip(&decision.choices).filter_map(noted).collect();
+        if lanes.is_empty() {
+            return None;
         }
-        (!note.lanes.is_empty()).then_some(note)
+        Some(Note { lanes, ..Note::new(self.trace_id(inputs.headers)?, inputs.now_unix_ms) })
     }
 
     /// Whether a request is gRPC whose status Envoy sees. That of gRPC-Web is in the body, so it is
