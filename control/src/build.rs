@@ -44,7 +44,7 @@ pub struct Running {
 }
 
 /// A version of a member: `orders.shop/canary`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Version {
     /// The `service` label of the member.
@@ -153,7 +153,10 @@ impl Side {
             Self::Gateway => "graylane.gateway",
             Self::Inbound => "graylane.inbound",
             Self::Outbound => "graylane.outbound",
-            Self::InboundEntry | Self::OutboundEntry => "graylane.entry",
+            Self::InboundEntry => "graylane.entry",
+            // A name of its own: Envoy refuses a response that has one name twice, and both may meet on
+            // one sidecar.
+            Self::OutboundEntry => "graylane.entry.outbound",
         }
     }
 

@@ -7,7 +7,9 @@
 
 pub mod finding;
 mod lines;
+pub mod plan;
 pub mod read;
+mod steps;
 pub mod units;
 pub mod validate;
 
@@ -19,6 +21,7 @@ use graylane_policy::raw::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::plan::{AcknowledgementSpec, CapacitySpec, EntrySpec, OnFailure, Plan, PromotionSpec, StepSpec};
 use self::units::{Span, Time, Weight};
 
 /// The lane that always exists.
@@ -105,6 +108,46 @@ pub struct Spec {
     /// Share of the units in each lane, for `render` and `push` without a controller.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<String, Weight>,
+    /// Where lanes are chosen. A controller needs it; a folder has `proxies.yaml` instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<EntrySpec>,
+    /// Services on the path that are no members but pass lanes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carriers: Vec<String>,
+    /// How the weight moves, in order. A controller needs at least one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepSpec>,
+    /// How the release ends.
+    #[serde(default)]
+    pub promotion: PromotionSpec,
+    /// What happens when it fails or cannot go on in time.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// When a change counts as arrived.
+    #[serde(default)]
+    pub acknowledgement: AcknowledgementSpec,
+    /// What a lane has to bear before it gets more weight.
+    #[serde(default)]
+    pub capacity: CapacitySpec,
+    /// Objectives by which the lanes are judged; kept as written for the analysis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<serde_json::Value>,
+    /// What happens while there is nothing to judge by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_no_data: Option<OnNoData>,
+    /// True holds the release where it is; weights stay.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
+}
+
+/// What happens while there is nothing to judge by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnNoData {
+    /// The release waits where it is.
+    Hold,
+    /// The release is paused, and a person decides.
+    Pause,
 }
 
 /// A lane of the release.
@@ -222,6 +265,8 @@ pub struct Release {
     pub peer_marks: Option<ClientMarks>,
     /// Wanted weights of 10,000; lanes without weight may be absent.
     pub weights: BTreeMap<String, u32>,
+    /// How it moves.
+    pub plan: Plan,
 }
 
 /// A checked member.
@@ -258,6 +303,10 @@ fn default_namespace() -> String {
 
 fn default_carried_header() -> String {
     "x-release-stage".into()
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn default_ttl() -> Span {

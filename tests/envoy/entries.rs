@@ -70,7 +70,7 @@ fn client_chooses_for_what_it_sends(stage: &Stage) -> Result<()> {
     })
 }
 
-/// The chain with the filter `graylane.entry` before the one of this side, and its document as
+/// The chain with the additional filter that chooses lanes before the one of this side, and its document as
 /// `graylane render` writes it.
 fn sidecar_with_entry(stage: &Stage, side: &str) -> Result<Scenario> {
     let scenario = stage.copy_with("chain", &paths::filter()?, |file, text| match file {
@@ -92,7 +92,8 @@ fn with_entry_filter(text: &str, side: &str) -> Option<String> {
     let (before, rest) = text.split_once(&name)?;
     let (config, after) = rest.split_once(ROUTER)?;
     let entry = config.replace(&cart::file(side), &cart::file("entry"));
-    Some(format!("{before}          - name: graylane.entry\n{entry}{name}{config}{ROUTER}{after}"))
+    let own = if side == "outbound" { "graylane.entry.outbound" } else { "graylane.entry" };
+    Some(format!("{before}          - name: {own}\n{entry}{name}{config}{ROUTER}{after}"))
 }
 
 fn tester(authority: &str) -> Ask {

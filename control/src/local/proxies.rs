@@ -41,7 +41,7 @@ pub struct FilterSpec {
     /// Role of its documents.
     pub role: Role,
     /// Whether lanes are chosen there. A gateway always does; on a sidecar this is the additional
-    /// filter `graylane.entry`.
+    /// filter `graylane.entry`, or `graylane.entry.outbound`.
     #[serde(default)]
     pub entry: bool,
     /// The file it watches, relative to the folder.

@@ -11,8 +11,8 @@ use graylane_policy::raw::{RawRule, RawTrace};
 
 use super::finding::{Finding, Findings};
 use super::read::Source;
-use super::units::{Time, UnitError, WHOLE};
-use super::{Member, MemberSpec, Release, RuleSpec, STABLE};
+use super::units::{Time, UnitError};
+use super::{Member, MemberSpec, Release, RuleSpec};
 use crate::build::{self, Running, Side};
 
 /// A release together with where it was read.
@@ -115,9 +115,9 @@ fn written_path(path: &str) -> (usize, String) {
 }
 
 /// Checks one release, collecting what is wrong.
-struct Checker<'a> {
-    source: &'a Source,
-    findings: &'a mut Vec<Finding>,
+pub(super) struct Checker<'a> {
+    pub(super) source: &'a Source,
+    pub(super) findings: &'a mut Vec<Finding>,
 }
 
 // === impl Checker ===
@@ -128,7 +128,7 @@ impl Checker<'_> {
         let spec = written.spec;
         self.label("metadata.name", &written.metadata.name);
         self.label("metadata.namespace", &written.metadata.namespace);
-        let lanes: Vec<String> = spec.lanes.into_iter().map(|lane| lane.name).collect();
+        let lanes: Vec<String> = spec.lanes.iter().map(|lane| lane.name.clone()).collect();
         if lanes.is_empty() {
             self.add("spec.lanes", "there is no lane", "name at least one, such as `canary`");
         }
@@ -136,7 +136,8 @@ impl Checker<'_> {
         let members = spec.members.iter().enumerate();
         let members = members.map(|(index, member)| self.member(index, member, &namespace, &lanes)).collect();
         let rules = spec.rules.iter().enumerate().map(|(index, rule)| self.rule(index, rule)).collect();
-        let weights = self.weights(&spec.weights, &lanes);
+        let weights = self.lane_weights("spec.weights", &spec.weights, &lanes);
+        let plan = self.plan(&spec, &lanes);
         let trace = spec.propagation.trace.map(|trace| {
             let ttl =
                 self.unit("spec.propagation.trace.ttl", trace.ttl.millis(), "write a length of time such as `10s`");
@@ -158,6 +159,7 @@ impl Checker<'_> {
             client_marks: spec.trust.client_marks,
             peer_marks: spec.trust.peer_marks,
             weights,
+            plan,
         }
     }
 
@@ -191,28 +193,7 @@ impl Checker<'_> {
         RawRule { name: rule.name.clone(), lane: rule.lane.clone(), when: rule.when.clone(), from_unix, until_unix }
     }
 
-    fn weights(&mut self, weights: &BTreeMap<String, super::Weight>, lanes: &[String]) -> BTreeMap<String, u32> {
-        let mut parts = BTreeMap::new();
-        for (lane, weight) in weights {
-            let path = format!("spec.weights.{lane}");
-            if lane == STABLE {
-                self.add(&path, "`stable` has whatever the other lanes leave", "leave it out");
-            } else if !lanes.contains(lane) {
-                let mend = format!("name one of spec.lanes: {}", lanes.join(", "));
-                self.add(&path, format!("`{lane}` is not a lane of this release"), mend);
-            }
-            let mend = "write a percentage such as `5%` or `0.25%`, or a number of 10000 such as `500`";
-            parts.insert(lane.clone(), self.unit(&path, weight.parts(), mend));
-        }
-        let sum: u32 = parts.values().sum();
-        if sum > WHOLE {
-            let message = format!("the weights add up to {}", super::units::percent(sum));
-            self.add("spec.weights", message, "lower them until they add up to at most 100%");
-        }
-        parts
-    }
-
-    fn unit<T: Default>(&mut self, path: &str, value: Result<T, UnitError>, mend: &str) -> T {
+    pub(super) fn unit<T: Default>(&mut self, path: &str, value: Result<T, UnitError>, mend: &str) -> T {
         value.unwrap_or_else(|error| {
             self.add(path, error.to_string(), mend);
             T::default()
@@ -220,7 +201,7 @@ impl Checker<'_> {
     }
 
     /// A DNS label (RFC 1123): what Kubernetes allows as the name of a service or namespace.
-    fn label(&mut self, path: &str, value: &str) {
+    pub(super) fn label(&mut self, path: &str, value: &str) {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let fits = (1..=63).contains(&value.len())
             && value.bytes().all(inner)
@@ -232,7 +213,7 @@ impl Checker<'_> {
         }
     }
 
-    fn add(&mut self, path: &str, message: impl Into<String>, mend: impl Into<String>) {
+    pub(super) fn add(&mut self, path: &str, message: impl Into<String>, mend: impl Into<String>) {
         self.findings.push(self.source.finding(path, message, mend));
     }
 }

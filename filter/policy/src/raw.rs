@@ -24,7 +24,8 @@ pub struct RawConfig {
     pub generation: u64,
     /// The side of the proxy this document is for.
     pub role: Role,
-    /// True for the document of a sidecar's `graylane.entry` filter, which only chooses a lane and
+    /// True for the document of a sidecar's additional filter (`graylane.entry` or
+    /// `graylane.entry.outbound`), which only chooses a lane and
     /// leaves counting and routing to the `graylane.inbound` or `graylane.outbound` filter after it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub entry_only: bool,

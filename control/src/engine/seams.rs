@@ -1,0 +1,172 @@
+//! What the engine needs of the world: where releases are kept, how config reaches proxies, and what
+//! runs there. A cluster, a folder and the tests' memory each answer these traits.
+//!
+//! Questions (`fn`) are answered from what is at hand and never wait; only what changes the world is
+//! `async`. Every change is fenced: it is refused when somebody else changed the same thing since.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use graylane_policy::raw::RawGroup;
+
+use super::Millis;
+use super::request::Request;
+use super::seen::{Arrival, Replicas, Workload};
+use super::status::Status;
+use crate::build::{Side, Version};
+use crate::release::Release;
+use crate::release::finding::{Finding, Findings};
+
+/// A release as it is kept.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// `namespace/name`.
+    pub id: String,
+    /// Unique over time, also when a release of the same name is made again.
+    pub uid: String,
+    /// What a change of the status must name: refused if the object has changed since.
+    pub fence: String,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// When it was made.
+    pub created_ms: Millis,
+    /// True when it is to be deleted once its lanes have left the proxies.
+    pub deleting: bool,
+    /// True when it cannot disappear before the engine lets it go.
+    pub held: bool,
+    /// What it says, or what is wrong with it.
+    pub spec: Result<Release, Findings>,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// The last request of a person.
+    pub request: Option<Request>,
+    /// What it has come to.
+    pub status: Status,
+}
+
+/// Where documents run: one side of the opted-in proxies of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The namespace.
+    pub namespace: String,
+    /// The side.
+    pub side: Side,
+}
+
+/// What a place shall run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// A document with these groups. Without any it sends everything to stable, and says that it runs.
+    Document(Vec<RawGroup>),
+    /// The switch that needs no module: an RBAC filter without rules. It reports nothing, so it only
+    /// replaces a document that was acknowledged, or one that nobody waits for.
+    Inert,
+}
+
+/// Why something could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SeamError {
+    /// Somebody else has changed it since it was read.
+    #[error("{what} was changed by somebody else")]
+    Conflict {
+        /// What.
+        what: String,
+    },
+    /// It is gone.
+    #[error("{what} is gone")]
+    Gone {
+        /// What.
+        what: String,
+    },
+    /// It would be refused again and again.
+    #[error("{what} was refused")]
+    Refused {
+        /// What.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It can be tried again.
+    #[error("{what} cannot be reached")]
+    Away {
+        /// What.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Where releases are kept.
+pub trait Store {
+    /// Every release, as last heard or written.
+    fn releases(&self) -> Vec<Object>;
+
+    /// Replaces the status of an object and returns the object as it is then. New entries
+    /// of its history become events for whoever watches.
+    fn save(&self, object: &Object, status: &Status) -> impl Future<Output = Result<Object, SeamError>> + Send;
+
+    /// Keeps the object from disappearing before [`Store::let_go`]; returns it as it is then.
+    fn hold(&self, object: &Object) -> impl Future<Output = Result<Object, SeamError>> + Send;
+
+    /// Lets a deleted object disappear.
+    fn let_go(&self, object: &Object) -> impl Future<Output = Result<(), SeamError>> + Send;
+}
+
+/// How config reaches proxies.
+pub trait Delivery {
+    /// Brings the places of one namespace to what they shall run; whatever is not named keeps what it
+    /// has. Only what differs is written. Returns the generation of each document that is in force; a
+    /// document that is the same keeps its generation.
+    ///
+    /// The generation of a place never falls, not even when what was written is lost: `floor` is the
+    /// highest that anybody remembers.
+    fn deliver(
+        &self,
+        namespace: &str,
+        wanted: &BTreeMap<Place, Wanted>,
+        floor: u64,
+    ) -> impl Future<Output = Result<BTreeMap<Place, u64>, SeamError>> + Send;
+
+    /// Whether the config of a namespace was stopped by hand; then nothing is delivered there.
+    fn is_stopped(&self, namespace: &str) -> bool;
+
+    /// The documents that are held now for a place: a way to find what was decided for it before, such
+    /// as when its slots expire.
+    fn held(&self, place: &Place) -> Option<graylane_policy::raw::RawConfig>;
+}
+
+/// What runs: workloads, and proxies.
+pub trait Ground {
+    /// What is wrong with what a release names.
+    fn problems(&self, release: &Release) -> Vec<Finding>;
+
+    /// The lane versions of its members.
+    fn versions(&self, release: &Release) -> BTreeMap<Version, Replicas>;
+
+    /// The stable versions of its members, by `service` label.
+    fn stable(&self, release: &Release) -> BTreeMap<String, Replicas>;
+
+    /// The stable workloads of its members, by service, against the lane whose version they shall get.
+    fn workloads(&self, release: &Release, lane: &str) -> BTreeMap<String, Workload>;
+
+    /// How the proxies of a release stand with these generations.
+    fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival;
+
+    /// Gives the stable workload of a service the version of a lane.
+    fn copy_template(
+        &self,
+        release: &Release,
+        service: &str,
+        lane: &str,
+    ) -> impl Future<Output = Result<(), SeamError>> + Send;
+
+    /// Gives the stable workload of a service the version it had at a revision.
+    fn restore(
+        &self,
+        release: &Release,
+        service: &str,
+        revision: &str,
+    ) -> impl Future<Output = Result<(), SeamError>> + Send;
+}
