@@ -13,6 +13,7 @@ pub mod cli;
 pub mod demo;
 pub mod engine;
 pub mod http;
+pub mod istio;
 pub mod local;
 pub mod release;
 pub mod stats;

@@ -1,0 +1,3 @@
+//! What graylane reads and writes of Istio's API.
+
+pub mod types;
