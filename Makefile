@@ -1,7 +1,7 @@
 # Every command of the project. Each does its own set-up on a fresh machine; what it takes is in scripts/.
 # Two suffice to begin with: `make demo` and `make test`.
 
-.PHONY: help demo test lint bench bench-load filter generate clean
+.PHONY: help demo test test-cluster lint bench bench-load filter generate clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -11,6 +11,9 @@ demo: ## a gateway and four services on real Envoys, with traffic and a table of
 
 test: ## all tests, the fast ones first; STAGE="native envoy" runs only those
 	@scripts/test.sh $(STAGE)
+
+test-cluster: ## the tests on a real API server; SMOKE=1 or NAME="part of a name" runs only some
+	@scripts/test-cluster.sh $(NAME)
 
 lint: ## formatting, clippy, rustdoc, licences, shell scripts
 	@scripts/lint.sh

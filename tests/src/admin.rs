@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client;
+use crate::client::{self, At};
 use crate::poll::{self, PATIENCE};
 use crate::stats::Stats;
 
@@ -14,8 +14,8 @@ const PATIENCE_FOR_COUNTS: Duration = Duration::from_secs(10);
 /// The admin listener of an Envoy.
 #[derive(Clone, Copy, Debug)]
 pub struct Admin {
-    /// Its local port.
-    pub port: u16,
+    /// Where it listens.
+    pub at: At,
 }
 
 // === impl Admin ===
@@ -26,7 +26,7 @@ impl Admin {
     /// # Errors
     /// When it is not.
     pub fn ready(&self) -> Result<()> {
-        client::get(self.port, "/ready").map(drop)
+        client::get(self.at, "/ready").map(drop)
     }
 
     /// Its metrics in Prometheus form.
@@ -34,7 +34,7 @@ impl Admin {
     /// # Errors
     /// When the admin listener does not answer.
     pub fn stats(&self) -> Result<Stats> {
-        Stats::parse(&client::get(self.port, "/stats/prometheus")?)
+        Stats::parse(&client::get(self.at, "/stats/prometheus")?)
     }
 
     /// One of Envoy's own counters by its full dotted name.
@@ -42,7 +42,7 @@ impl Admin {
     /// # Errors
     /// When the admin listener does not answer, or Envoy has no counter of that name.
     pub fn counter(&self, name: &str) -> Result<u64> {
-        let text = client::get(self.port, "/stats")?;
+        let text = client::get(self.at, "/stats")?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         Ok(line.with_context(|| format!("this Envoy has no counter {name}"))?.parse()?)
     }
@@ -52,7 +52,7 @@ impl Admin {
     /// # Errors
     /// When the admin listener does not answer.
     pub fn counters_with(&self, part: &str) -> Result<Vec<(String, u64)>> {
-        let text = client::get(self.port, "/stats")?;
+        let text = client::get(self.at, "/stats")?;
         let pairs = text.lines().filter_map(|line| line.split_once(": "));
         Ok(pairs
             .filter(|(name, _)| name.contains(part))
@@ -65,7 +65,7 @@ impl Admin {
     /// # Errors
     /// When the admin listener does not answer.
     pub fn allocated_kb(&self) -> Result<u64> {
-        let memory: serde_json::Value = serde_json::from_str(&client::get(self.port, "/memory")?)?;
+        let memory: serde_json::Value = serde_json::from_str(&client::get(self.at, "/memory")?)?;
         let bytes = memory["allocated"].as_str().context("no `allocated` in /memory")?;
         Ok(bytes.parse::<u64>()? / 1024)
     }

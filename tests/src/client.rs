@@ -1,7 +1,7 @@
 //! HTTP clients: one line for the simple case, kept-alive connections for the rest.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +13,10 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long another side may be silent.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A complete answer.
 #[derive(Clone, Debug)]
@@ -58,13 +62,17 @@ pub enum Protocol {
     Http2,
 }
 
-/// The body of a `GET` of a local port, on a connection of its own.
+/// Where a server listens: a port of this machine, or the address of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At(pub SocketAddr);
+
+/// The body of a `GET`, on a connection of its own.
 ///
 /// # Errors
 /// When there is no answer or its status is not 200.
-pub fn get(port: u16, path: &str) -> Result<String> {
+pub fn get(at: impl Into<At>, path: &str) -> Result<String> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    let answer = String::from_utf8_lossy(&raw(port, request.as_bytes())?).into_owned();
+    let answer = String::from_utf8_lossy(&raw(at, request.as_bytes())?).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
     if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
@@ -73,13 +81,13 @@ pub fn get(port: u16, path: &str) -> Result<String> {
     Ok(body.to_owned())
 }
 
-/// Sends these bytes to a local port and gives back everything until the other side closes.
+/// Sends these bytes and gives back everything until the other side closes.
 ///
 /// # Errors
 /// When nobody listens or the answer takes longer than 10 s.
-pub fn raw(port: u16, request: &[u8]) -> Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+pub fn raw(at: impl Into<At>, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&at.into().0, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
@@ -90,9 +98,10 @@ pub fn raw(port: u16, request: &[u8]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// When there is no answer.
-pub fn once(port: u16, ask: &Ask) -> Result<Answer> {
+pub fn once(at: impl Into<At>, ask: &Ask) -> Result<Answer> {
+    let at = at.into();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Connection::open(port, Protocol::Http1).await?.send(ask).await })
+    runtime.block_on(async { Connection::open(at, Protocol::Http1).await?.send(ask).await })
 }
 
 fn unchunk(mut body: &str) -> Result<String> {
@@ -103,6 +112,26 @@ fn unchunk(mut body: &str) -> Result<String> {
         body = rest.get(size + 2..).unwrap_or_default();
     }
     Ok(whole)
+}
+
+// === impl At ===
+
+impl From<u16> for At {
+    fn from(port: u16) -> Self {
+        Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+}
+
+impl From<SocketAddr> for At {
+    fn from(address: SocketAddr) -> Self {
+        Self(address)
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for At {
+    fn from(address: (Ipv4Addr, u16)) -> Self {
+        Self(address.into())
+    }
 }
 
 // === impl Ask ===
@@ -146,12 +175,12 @@ impl Ask {
 // === impl Connection ===
 
 impl Connection {
-    /// Connects to a local port.
+    /// Connects.
     ///
     /// # Errors
-    /// When nobody listens.
-    pub async fn open(port: u16, protocol: Protocol) -> Result<Self> {
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    /// When nobody listens, or the other side says nothing for 10 s.
+    pub async fn open(at: impl Into<At>, protocol: Protocol) -> Result<Self> {
+        let stream = timeout(PATIENCE, tokio::net::TcpStream::connect(at.into().0)).await??;
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
         Ok(match protocol {

@@ -67,7 +67,7 @@ impl Start {
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {}", self.binary.display()))?;
-        Ok(Envoy { child, admin: Admin { port: self.admin }, log, access_log })
+        Ok(Envoy { child, admin: Admin { at: self.admin.into() }, log, access_log })
     }
 
     fn command(&self) -> Result<Command> {

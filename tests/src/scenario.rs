@@ -52,7 +52,7 @@ impl Scenario {
     /// The admin listener whose port is written so in the files.
     #[must_use]
     pub fn admin(&self, written: u16) -> Admin {
-        Admin { port: self.port(written) }
+        Admin { at: self.port(written).into() }
     }
 
     /// Starts the Envoy of `envoy.yaml` with one worker.

@@ -120,7 +120,8 @@ impl Drop for Stage {
 /// folder their Envoy is started in. The longer path holds the shorter one.
 const MODULE: [&str; 2] = ["../../../target/filter/graylane_filter.wasm", "../../target/filter/graylane_filter.wasm"];
 
-fn show_logs(folder: &Path) {
+/// Prints the end of every log in a folder and the folders in it.
+pub(crate) fn show_logs(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The tests on a real API server: etcd, kube-apiserver and kube-controller-manager.
+#
+#   scripts/test-cluster.sh [TEST NAME...]      default: all; names are matched in part
+#
+#   SMOKE=1     only the tests whose name begins with smoke
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$ROOT/scripts/bed.sh"
+
+main() {
+  bed_components cluster
+  run_in_bed cluster "$@"
+}
+
+main "$@"

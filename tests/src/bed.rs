@@ -1,0 +1,172 @@
+//! Test beds: a real API server.
+//!
+//! [`Bed::cluster`] is etcd, kube-apiserver and kube-controller-manager. All of it ends with the bed,
+//! also when the test panics, and then shows its logs.
+//!
+//! The addresses are fixed, so a test binary runs in namespaces of its own: `scripts/in-bed.sh`, which
+//! `make test-cluster` does.
+
+mod apply;
+mod cluster;
+mod command;
+mod files;
+mod part;
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::{env, fmt, thread};
+
+use anyhow::{Context, Result};
+use kube::Client;
+use tokio::runtime::Runtime;
+
+use self::cluster::Cluster;
+pub use self::command::Said;
+use self::files::Folder;
+pub use self::part::Part;
+
+/// What a bed is to have.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    controllers: bool,
+}
+
+/// A running bed. Its methods wait, so they are for tests that are no async functions; what is async
+/// runs under [`Bed::block_on`].
+pub struct Bed {
+    client: Client,
+    cluster: Cluster,
+    runtime: Runtime,
+    // Last, so that its logs are shown after everything has ended.
+    folder: Folder,
+}
+
+/// Beds of this process; each has addresses of its own.
+static BEDS: AtomicU8 = AtomicU8::new(0);
+
+/// Starts a bed and tells a story on it.
+///
+/// # Panics
+/// When the story fails, after the logs of the bed were shown; and when something the bed needs is
+/// missing while `CI` is set.
+pub fn tell(setup: &Setup, story: impl FnOnce(&Bed) -> Result<()>) {
+    if let Err(missing) = files::components() {
+        assert!(env::var_os("CI").is_none(), "{missing:?}");
+        eprintln!("skipped: {missing:?}");
+        return;
+    }
+    let bed = setup.start().unwrap_or_else(|error| panic!("{error:?}"));
+    // The panic comes while the bed is alive, so that dropping it shows the logs.
+    story(&bed).unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+// === impl Setup ===
+
+impl Setup {
+    /// Without kube-controller-manager: Deployments make no pods, deleted owners leave what they own.
+    #[must_use]
+    pub fn without_controllers(mut self) -> Self {
+        self.controllers = false;
+        self
+    }
+
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// When a part cannot be started, ends, or is not ready in time.
+    pub fn start(&self) -> Result<Bed> {
+        let number = BEDS.fetch_add(1, Ordering::Relaxed) + 1;
+        let folder = Folder::new(number)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let host = Ipv4Addr::new(127, 77, 0, number);
+        let (cluster, client) = {
+            let _inside = runtime.enter();
+            Cluster::start(&folder, host, self.controllers, &[])?
+        };
+        Ok(Bed { client, cluster, runtime, folder })
+    }
+}
+
+// === impl Bed ===
+
+impl Bed {
+    /// A bed with etcd, the API server and the controller manager.
+    #[must_use]
+    pub fn cluster() -> Setup {
+        Setup { controllers: true }
+    }
+
+    /// A client with all rights.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// A kubeconfig with all rights.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        self.cluster.kubeconfig()
+    }
+
+    /// A kubeconfig with the rights of a service account, which must exist.
+    ///
+    /// # Errors
+    /// When the API server gives no token for it.
+    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf> {
+        let token = self.kubectl(&["create", "token", account, "-n", namespace, "--duration", "2h"])?.stdout;
+        self.cluster.write_kubeconfig(&self.folder.path(&format!("{namespace}-{account}.kubeconfig")), token.trim())
+    }
+
+    /// Where logs and files of the bed are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.root()
+    }
+
+    /// Runs async work on the runtime of the bed.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// The API server.
+    #[must_use]
+    pub fn api_server(&self) -> &Part {
+        &self.cluster.api_server
+    }
+
+    /// etcd.
+    #[must_use]
+    pub fn etcd(&self) -> &Part {
+        &self.cluster.etcd
+    }
+
+    /// The controller manager.
+    ///
+    /// # Errors
+    /// When the bed has none.
+    pub fn controllers(&self) -> Result<&Part> {
+        self.cluster.controllers.as_ref().context("this bed has no controller manager")
+    }
+
+    /// Applies the objects of a YAML text, of any kind, by server-side apply with force as field manager
+    /// `bed`. A kind whose CRD has just been applied is waited for.
+    ///
+    /// # Errors
+    /// When the text cannot be read, or the API server refuses an object; earlier ones stay applied.
+    pub fn apply(&self, yaml: &str) -> Result<()> {
+        self.block_on(apply::apply(&self.client, yaml))
+    }
+}
+
+impl fmt::Debug for Bed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bed").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        self.folder.keep(thread::panicking());
+    }
+}
