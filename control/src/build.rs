@@ -44,7 +44,7 @@ pub struct Running {
 }
 
 /// A version of a member: `orders.shop/canary`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Version {
     /// The `service` label of the member.
@@ -64,7 +64,8 @@ pub fn document(generation: u64, side: Side, releases: &[Running]) -> RawConfig 
     }
 }
 
-fn group(side: Side, running: &Running) -> RawGroup {
+/// The group of one release in the document of one side.
+pub fn group(side: Side, running: &Running) -> RawGroup {
     let release = &running.release;
     RawGroup {
         name: release.group.clone(),

@@ -1,1 +1,278 @@
-//! Being written.
+//! Decides what becomes of a release: pure, with the time passed in. From a status and what is seen it
+//! makes the next status, what has to be done, and when to look again.
+//!
+//! One call makes at most the transitions that need no further look at the world; the caller writes the
+//! status down before it acts on it, so that a controller killed anywhere goes on where it was. The same
+//! input always gives the same output, and deciding again on one's own output changes nothing.
+
+mod conditions;
+mod gates;
+mod handover;
+mod requests;
+mod steps;
+mod words;
+
+use graylane_policy::slots::SlotTable;
+
+use super::Millis;
+use super::seen::Seen;
+use super::status::{Exposure, Handover, HandoverStage, Pause, PauseReason, Phase, Status, WaitReason, Waiting};
+use crate::release::Release;
+use crate::release::finding::{Finding, Findings};
+
+/// What has been decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The next status.
+    pub status: Status,
+    /// What has to be done once the status is kept, in order.
+    pub actions: Vec<Action>,
+    /// When to decide again even if nothing is heard.
+    pub wake_at: Option<Millis>,
+}
+
+/// Something to be done. Each can be done twice without harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Keep the object from disappearing.
+    Hold,
+    /// Let the deleted object disappear.
+    LetGo,
+    /// Give the stable workload of a service the promoted lane's version.
+    CopyTemplate {
+        /// The service.
+        service: String,
+    },
+    /// Give the stable workload of a service the version it had.
+    Restore {
+        /// The service.
+        service: String,
+        /// What it had.
+        revision: String,
+    },
+}
+
+/// Decides.
+///
+/// `spec` is what the release says, or what is wrong with it.
+pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, now: Millis) -> Decision {
+    let mut machine = Machine { seen, now, status: status.clone(), actions: Vec::new(), wake_at: None };
+    machine.status.proxies = machine.proxies();
+    match spec {
+        _ if seen.deleting => machine.withdraw(),
+        Err(findings) => machine.refuse(findings),
+        Ok(release) => machine.go_on(release),
+    }
+    machine.status.message = words::message(spec.as_ref().ok(), &machine.status);
+    conditions::set(&mut machine.status, spec, now);
+    Decision { status: machine.status, actions: machine.actions, wake_at: machine.wake_at }
+}
+
+/// The status at work.
+struct Machine<'a> {
+    seen: &'a Seen,
+    now: Millis,
+    status: Status,
+    actions: Vec<Action>,
+    wake_at: Option<Millis>,
+}
+
+/// How many proxies a status names.
+const NAMED: usize = 10;
+/// How long a withdrawal is waited for when the spec that says so cannot be read.
+const ACK_TIMEOUT_MS: Millis = 60_000;
+
+// === impl Machine ===
+
+impl Machine<'_> {
+    /// A release whose spec is right.
+    fn go_on(&mut self, release: &Release) {
+        self.status.observed_generation = self.seen.generation;
+        self.status.steps = u32::try_from(release.plan.steps.len()).unwrap_or(u32::MAX);
+        self.note_readiness(release);
+        self.answer(release);
+        match self.status.phase {
+            Phase::Pending | Phase::Invalid => self.begin(release),
+            Phase::Progressing | Phase::Paused => self.progress(release),
+            Phase::Promoting => self.hand_over(release),
+            Phase::RollingBack => self.finish_rollback(release.plan.ack_timeout_ms),
+            Phase::RolledBack | Phase::Succeeded => {}
+        }
+    }
+
+    /// A release whose spec is wrong. One that has not moved waits for a better one. One that runs keeps
+    /// its weights and its config, the last that was right; it can be taken back all the same.
+    fn refuse(&mut self, findings: &Findings) {
+        self.answer_abort();
+        match self.status.phase {
+            Phase::Pending | Phase::Invalid => {
+                if self.status.phase != Phase::Invalid {
+                    self.note("Invalid", findings.to_string());
+                }
+                self.status.phase = Phase::Invalid;
+                self.status.waiting = None;
+            }
+            Phase::RollingBack => self.finish_rollback(ACK_TIMEOUT_MS),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, release: &Release) {
+        if !self.seen.problems.is_empty() {
+            if self.status.phase != Phase::Invalid {
+                self.note("Invalid", Findings(self.seen.problems.clone()).to_string());
+            }
+            self.status.phase = Phase::Invalid;
+            return;
+        }
+        self.status.phase = Phase::Pending;
+        if let Some(other) = &self.seen.busy {
+            let message = format!("release {other} has the group `{}`; this one waits for its end", release.group);
+            return self.wait(WaitReason::GroupBusy, message);
+        }
+        if self.seen.stopped {
+            return self.wait_for_stop();
+        }
+        self.actions.push(Action::Hold);
+        self.start_attempt(release);
+        self.progress(release);
+    }
+
+    fn start_attempt(&mut self, release: &Release) {
+        self.status.attempt += 1;
+        self.status.salt = crate::build::salt(release, self.status.attempt);
+        self.status.set_table(&SlotTable::all_stable());
+        self.status.exposure = Exposure::Full;
+        self.status.phase = Phase::Progressing;
+        self.status.handover = None;
+        self.status.pause = None;
+        self.status.full = false;
+        self.go_to_step(0);
+        let attempt = self.status.attempt;
+        self.note("Started", format!("attempt {attempt}: everybody is on stable, rules are in force"));
+    }
+
+    /// Takes everything back. This never waits for anything, and one change of config does it.
+    fn roll_back(&mut self, reason: &str, message: impl Into<String>) {
+        let message = message.into();
+        self.status.exposure = Exposure::Absent;
+        self.status.set_table(&SlotTable::all_stable());
+        self.status.phase = Phase::RollingBack;
+        self.status.pause = None;
+        self.status.waiting = None;
+        self.status.full = false;
+        self.status.step_since_ms = self.now;
+        let short = gates::short_stable(self.seen);
+        self.note(reason, if short.is_empty() { message } else { format!("{message}; {short}") });
+    }
+
+    fn finish_rollback(&mut self, timeout_ms: Millis) {
+        let deadline = self.status.step_since_ms.saturating_add(timeout_ms);
+        if self.seen.arrival.reaches(crate::release::units::WHOLE) {
+            self.end_rollback("every proxy runs without the lanes".into());
+        } else if self.now >= deadline {
+            let missing = gates::missing(&self.seen.arrival);
+            self.end_rollback(format!("not confirmed by every proxy in time: {missing}"));
+        } else {
+            self.wait(WaitReason::Acknowledgement, gates::missing(&self.seen.arrival));
+            self.wake_at = Some(deadline);
+        }
+    }
+
+    fn end_rollback(&mut self, message: String) {
+        self.status.phase = Phase::RolledBack;
+        self.status.waiting = None;
+        self.note("RolledBack", message);
+    }
+
+    /// A release that is being deleted: its lanes leave the proxies before it goes.
+    fn withdraw(&mut self) {
+        if self.status.exposure != Exposure::Absent {
+            self.roll_back("Withdrawn", "the release is being deleted");
+            return;
+        }
+        if self.status.phase == Phase::RollingBack {
+            self.finish_rollback(ACK_TIMEOUT_MS);
+        }
+        if self.status.phase != Phase::RollingBack {
+            self.actions.push(Action::LetGo);
+        }
+    }
+
+    /// What of the lanes can serve now. It goes into the config as it comes, in every phase.
+    fn note_readiness(&mut self, release: &Release) {
+        let versions = release.members.iter().flat_map(|member| {
+            member.lanes.iter().map(|lane| crate::build::Version { service: member.label.clone(), lane: lane.clone() })
+        });
+        let is_ready = |version: &crate::build::Version| {
+            self.seen.versions.get(version).is_some_and(|replicas| replicas.ready > 0)
+        };
+        self.status.not_ready = versions.filter(|version| !is_ready(version)).collect();
+    }
+
+    fn proxies(&self) -> super::status::ProxyCount {
+        let arrival = &self.seen.arrival;
+        if !arrival.known {
+            return self.status.proxies.clone();
+        }
+        super::status::ProxyCount {
+            expected: arrival.expected,
+            acknowledged: arrival.acknowledged,
+            missing: arrival.missing.iter().take(NAMED).cloned().collect(),
+        }
+    }
+
+    fn go_to_step(&mut self, step: u32) {
+        self.status.step = step;
+        self.status.step_since_ms = self.now;
+        self.status.waiting = None;
+    }
+
+    /// Waits, and remembers since when as long as the reason stays.
+    fn wait(&mut self, reason: WaitReason, message: String) {
+        let since_ms = match &self.status.waiting {
+            Some(waiting) if waiting.reason == reason => waiting.since_ms,
+            _ => self.now,
+        };
+        self.status.waiting = Some(Waiting { reason, message, since_ms });
+    }
+
+    fn wait_for_stop(&mut self) {
+        let mend = "the config of its proxies was stopped by hand; `graylane stop --undo` lifts that";
+        self.wait(WaitReason::Stopped, mend.into());
+    }
+
+    fn pause(&mut self, reason: PauseReason, message: impl Into<String>, until_ms: Option<Millis>) {
+        let message = message.into();
+        if self.status.pause.as_ref().is_none_or(|pause| pause.reason != reason) {
+            self.note("Paused", message.clone());
+            self.status.pause = Some(Pause { reason, message, since_ms: self.now, until_ms });
+        }
+        self.status.phase = Phase::Paused;
+        self.status.waiting = None;
+    }
+
+    fn end_pause(&mut self) {
+        self.status.pause = None;
+        self.status.phase = Phase::Progressing;
+    }
+
+    fn begin_handover(&mut self, undo: bool) {
+        let revisions = self.status.handover.take().map(|handover| handover.revisions).unwrap_or_default();
+        let revisions = if undo { revisions } else { Default::default() };
+        self.status.handover = Some(Handover { stage: HandoverStage::Copying, revisions, undo });
+        self.status.phase = Phase::Promoting;
+        self.status.pause = None;
+        self.status.waiting = None;
+        self.status.step_since_ms = self.now;
+    }
+
+    fn note(&mut self, reason: &str, message: impl Into<String>) {
+        self.status.note(self.now, reason, message);
+    }
+}
+
+/// Problems on one line each, as they stand in a condition.
+fn lines(findings: &[Finding]) -> String {
+    Findings(findings.to_vec()).to_string()
+}

@@ -1,1 +1,132 @@
-//! Being written.
+//! The config of proxies, from the statuses of all releases. Pure.
+//!
+//! The documents of a place hold the groups of every release that meets there. A release whose lanes are
+//! gone has no group; a place without any gets an empty document until its proxies have confirmed it, and
+//! then the switch that needs no module.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use graylane_policy::raw::{RawConfig, RawGroup};
+
+use super::Millis;
+use super::seams::{Object, Place, Wanted};
+use super::status::{Exposure, Phase, Status};
+use crate::build::{self, Running, Side};
+use crate::release::Release;
+
+/// Slots expire this long after they were renewed last: a controller that is gone takes its weights with
+/// it.
+const EXPIRY_MS: Millis = 20 * 60 * 1000;
+/// Slots are renewed when they have less than this left.
+const RENEWAL_MS: Millis = 10 * 60 * 1000;
+
+/// The places where a release has documents.
+pub fn places(release: &Release) -> BTreeSet<Place> {
+    let entry = &release.plan.entry;
+    let at = |namespace: &str, side| Place { namespace: namespace.into(), side };
+    let mut places: BTreeSet<Place> = entry.gateways.iter().map(|one| at(&one.namespace, Side::Gateway)).collect();
+    places.insert(at(&release.namespace, Side::Inbound));
+    places.insert(at(&release.namespace, Side::Outbound));
+    if !entry.inbound.is_empty() {
+        places.insert(at(&release.namespace, Side::InboundEntry));
+    }
+    if !entry.outbound.is_empty() {
+        places.insert(at(&release.namespace, Side::OutboundEntry));
+    }
+    places
+}
+
+/// What the places of a namespace shall run. `held` is what they hold now; places that hold something
+/// although no release names them become inert.
+pub fn wanted(
+    namespace: &str,
+    objects: &[Object],
+    held: &BTreeMap<Place, Option<RawConfig>>,
+    now: Millis,
+) -> BTreeMap<Place, Wanted> {
+    let named = objects.iter().filter_map(|object| object.spec.as_ref().ok()).flat_map(places);
+    let all = named.chain(held.keys().cloned()).filter(|place| place.namespace == namespace);
+    let all: BTreeSet<Place> = all.collect();
+    let wish = |place: Place| {
+        let held = held.get(&place).and_then(Option::as_ref);
+        let wanted = at(&place, objects, held, now);
+        (place, wanted)
+    };
+    all.into_iter().map(wish).collect()
+}
+
+fn at(place: &Place, objects: &[Object], held: Option<&RawConfig>, now: Millis) -> Wanted {
+    let groups: Vec<RawGroup> = objects.iter().filter_map(|object| group(place, object, held, now)).collect();
+    let awaited = objects.iter().any(|object| is_withdrawing(&object.status) && is_at(place, object));
+    if groups.is_empty() && !awaited { Wanted::Inert } else { Wanted::Document(groups) }
+}
+
+fn is_withdrawing(status: &Status) -> bool {
+    status.exposure == Exposure::Absent && matches!(status.phase, Phase::RollingBack | Phase::Promoting)
+}
+
+/// Of a release that cannot be read, nobody knows where it was.
+fn is_at(place: &Place, object: &Object) -> bool {
+    object.spec.as_ref().map_or(true, |release| places(release).contains(place))
+}
+
+fn group(place: &Place, object: &Object, held: Option<&RawConfig>, now: Millis) -> Option<RawGroup> {
+    if object.status.exposure == Exposure::Absent {
+        return None;
+    }
+    let last = held.and_then(|document| document.groups.iter().find(|group| group.rollout == object.id));
+    let Ok(release) = &object.spec else { return last.cloned() };
+    if !places(release).contains(place) {
+        return None;
+    }
+    let status = &object.status;
+    let mut group = build::group(place.side, &running(release, status));
+    if let Some(entry) = &mut group.entry {
+        if status.exposure == Exposure::Draining {
+            entry.rules.clear();
+            entry.slots = None;
+        }
+        if let Some(slots) = &mut entry.slots {
+            let before = last.and_then(|group| group.entry.as_ref()?.slots.as_ref()?.expires_unix);
+            slots.expires_unix = expiry(status, before, now);
+        }
+    }
+    Some(group)
+}
+
+fn running(release: &Release, status: &Status) -> Running {
+    Running {
+        release: release.clone(),
+        salt: status.salt.clone(),
+        table: status.table(),
+        not_ready: status.not_ready.clone(),
+    }
+}
+
+/// When the slots of a release expire, in Unix seconds. Once the handover has begun they hold: stable may
+/// no longer be what it was.
+fn expiry(status: &Status, before: Option<u64>, now: Millis) -> Option<u64> {
+    let expires = matches!(status.phase, Phase::Progressing | Phase::Paused) && !status.weights.is_empty();
+    let still_good = |at: &u64| at.saturating_mul(1000) >= now.saturating_add(RENEWAL_MS);
+    expires.then(|| before.filter(still_good).unwrap_or_else(|| now.saturating_add(EXPIRY_MS) / 1000))
+}
+
+/// When the slots of a document have to be renewed, if they expire at all.
+pub fn renewal(document: &RawConfig) -> Option<Millis> {
+    let slots = document.groups.iter().filter_map(|group| group.entry.as_ref()?.slots.as_ref());
+    slots.filter_map(|slots| slots.expires_unix).min().map(|at| at.saturating_mul(1000).saturating_sub(RENEWAL_MS))
+}
+
+/// What of a release its documents depend on, for telling whether they have to be made again.
+pub fn fingerprint(object: &Object) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    // Only compared with itself within one process, so the hash need not be stable.
+    let mut hasher = DefaultHasher::new();
+    let status = &object.status;
+    (status.exposure as u8, status.phase as u8, &status.salt, object.generation, &status.not_ready).hash(&mut hasher);
+    for run in &status.slots {
+        (run.until, &run.lane).hash(&mut hasher);
+    }
+    object.spec.is_ok().hash(&mut hasher);
+    hasher.finish()
+}

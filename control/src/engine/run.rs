@@ -1,1 +1,354 @@
-//! Being written.
+//! The loop around the pure middle: look, decide, write down, deliver, act.
+//!
+//! What is decided is kept before it is delivered, and both are refused by the world when somebody else
+//! has changed the same thing, so a controller that is killed, or that has lost its lease without knowing
+//! it, leaves nothing half done that the next one would not finish.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Millis;
+use super::decide::{Action, Decision, decide};
+use super::documents;
+use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
+use super::seen::{Arrival, Seen};
+use super::status::{Exposure, Phase, Status};
+
+/// A status in which only counts have changed is kept at most this often.
+const COUNTS_EVERY_MS: Millis = 2_000;
+/// What failed is tried again after this.
+const AGAIN_MS: Millis = 1_000;
+
+/// The engine. All of its memory can be lost at any time.
+#[derive(Debug)]
+pub struct Engine<S, D, G> {
+    store: S,
+    delivery: D,
+    ground: G,
+    memory: BTreeMap<String, Memory>,
+    generations: BTreeMap<Place, u64>,
+    dirty: BTreeSet<String>,
+    first: bool,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    fingerprint: u64,
+    namespaces: BTreeSet<String>,
+    saved_ms: Millis,
+}
+
+/// What a pass came to.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// When to look again even if nothing is heard; the caller also looks when something is.
+    pub wake_at: Option<Millis>,
+    /// True when something was changed, so that looking again at once may find more to do.
+    pub changed: bool,
+    /// True while proxies are waited for, so that asking them often is worth it.
+    pub awaits_proxies: bool,
+    /// What went wrong; it will be tried again.
+    pub errors: Vec<(String, SeamError)>,
+}
+
+// === impl Engine ===
+
+impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
+    /// An engine that knows nothing yet.
+    pub fn new(store: S, delivery: D, ground: G) -> Self {
+        Self {
+            store,
+            delivery,
+            ground,
+            memory: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            first: true,
+        }
+    }
+
+    /// Looks at every release once and does what has to be done now.
+    pub async fn pass(&mut self, now: Millis) -> Pass {
+        let mut pass = Pass::default();
+        let mut objects = self.store.releases();
+        objects.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+        let mut later = Vec::new();
+        for index in 0..objects.len() {
+            let seen = self.see(&objects, index);
+            let object = &mut objects[index];
+            let decision = decide(&object.spec, &object.status, &seen, now);
+            pass.awaits_proxies |= awaits_proxies(&decision.status);
+            pass.wake(decision.wake_at);
+            let actions = decision.actions.clone();
+            if self.keep(object, decision, now, &mut pass).await {
+                later.extend(actions.into_iter().map(|action| (index, action)));
+            }
+        }
+        self.find_dirty(&objects);
+        self.deliver(&objects, now, &mut pass).await;
+        for (index, action) in later {
+            self.act(&objects[index], action, &mut pass).await;
+        }
+        pass
+    }
+
+    fn see(&self, objects: &[Object], index: usize) -> Seen {
+        let object = &objects[index];
+        let mut seen = Seen {
+            generation: object.generation,
+            paused: object.paused,
+            request: object.request.clone(),
+            deleting: object.deleting,
+            ..Seen::default()
+        };
+        let Ok(release) = &object.spec else { return seen };
+        let places = documents::places(release);
+        seen.busy = owner(objects, object).map(|owner| owner.id.clone());
+        seen.stopped = places.iter().any(|place| self.delivery.is_stopped(&place.namespace));
+        seen.versions = self.ground.versions(release);
+        seen.stable = self.ground.stable(release);
+        if !object.status.phase.is_finished() {
+            seen.problems = self.ground.problems(release);
+            seen.arrival = self.arrival(object, release, &places);
+        }
+        if object.status.phase == Phase::Promoting {
+            let handover = object.status.handover.clone().unwrap_or_default();
+            let template = if handover.undo {
+                Template::Revisions(&handover.revisions)
+            } else {
+                Template::Lane(&release.plan.promoted)
+            };
+            seen.workloads = self.ground.workloads(release, template);
+        }
+        seen
+    }
+
+    /// How the proxies stand with what the status says; nothing is known while that is not delivered.
+    fn arrival(&self, object: &Object, release: &crate::release::Release, places: &BTreeSet<Place>) -> Arrival {
+        let delivered = self.memory.get(&object.uid).is_some_and(|memory| {
+            memory.fingerprint == documents::fingerprint(object) && memory.namespaces.is_disjoint(&self.dirty)
+        });
+        if !delivered {
+            return Arrival::default();
+        }
+        let here = self.generations.iter().filter(|(place, _)| places.contains(place));
+        let generations = here.map(|(place, generation)| (place.clone(), *generation)).collect();
+        self.ground.arrival(release, &generations)
+    }
+
+    /// Keeps a decision. Returns whether what was decided may be acted upon.
+    async fn keep(&mut self, object: &mut Object, decision: Decision, now: Millis, pass: &mut Pass) -> bool {
+        if decision.actions.contains(&Action::Hold) && !object.held {
+            match self.store.hold(object).await {
+                Ok(held) => *object = held,
+                Err(error) => return pass.fail(&object.id, error, now),
+            }
+        }
+        let mut status = decision.status;
+        status.generation = status.generation.max(self.highest(object));
+        let saved_ms = self.memory.get(&object.uid).map_or(0, |memory| memory.saved_ms);
+        match news(&object.status, &status) {
+            News::None => return true,
+            News::Counts if now < saved_ms.saturating_add(COUNTS_EVERY_MS) => {
+                pass.wake(Some(saved_ms.saturating_add(COUNTS_EVERY_MS)));
+                return true;
+            }
+            News::Counts | News::State => {}
+        }
+        let result = self.store.save(object, &status).await;
+        match result {
+            Ok(saved) => {
+                self.memory.entry(object.uid.clone()).or_default().saved_ms = now;
+                *object = saved;
+                pass.changed = true;
+                true
+            }
+            // Taking back must not depend on being able to write it down.
+            Err(error) if withdraws(&object.status, &status) && !matches!(error, SeamError::Conflict { .. }) => {
+                object.status = status;
+                pass.fail(&object.id, error, now)
+            }
+            Err(error) => pass.fail(&object.id, error, now),
+        }
+    }
+
+    fn highest(&self, object: &Object) -> u64 {
+        let Some(memory) = self.memory.get(&object.uid) else { return 0 };
+        let mine = self.generations.iter().filter(|(place, _)| memory.namespaces.contains(&place.namespace));
+        mine.map(|(_, generation)| *generation).max().unwrap_or(0)
+    }
+
+    /// Finds the namespaces whose documents may have changed.
+    fn find_dirty(&mut self, objects: &[Object]) {
+        let mut gone: BTreeSet<String> = self.memory.keys().cloned().collect();
+        for object in objects {
+            gone.remove(&object.uid);
+            let fingerprint = documents::fingerprint(object);
+            let namespaces: BTreeSet<String> = match &object.spec {
+                Ok(release) => documents::places(release).into_iter().map(|place| place.namespace).collect(),
+                Err(_) => self.delivery.places().into_iter().map(|place| place.namespace).collect(),
+            };
+            let memory = self.memory.entry(object.uid.clone()).or_default();
+            if memory.fingerprint != fingerprint || memory.namespaces != namespaces {
+                self.dirty.extend(memory.namespaces.iter().chain(&namespaces).cloned());
+                memory.fingerprint = fingerprint;
+                memory.namespaces = namespaces;
+            }
+        }
+        for uid in gone {
+            if let Some(memory) = self.memory.remove(&uid) {
+                self.dirty.extend(memory.namespaces);
+            }
+        }
+        if std::mem::take(&mut self.first) {
+            self.dirty.extend(self.delivery.places().into_iter().map(|place| place.namespace));
+        }
+        self.dirty.extend(self.delivery.disturbed());
+    }
+
+    async fn deliver(&mut self, objects: &[Object], now: Millis, pass: &mut Pass) {
+        self.find_renewals(now, pass);
+        for namespace in std::mem::take(&mut self.dirty) {
+            if self.delivery.is_stopped(&namespace) {
+                self.generations.retain(|place, _| place.namespace != namespace);
+                continue;
+            }
+            let places = self.delivery.places().into_iter().filter(|place| place.namespace == namespace);
+            let held = places.map(|place| (place.clone(), self.delivery.held(&place))).collect();
+            let wanted = documents::wanted(&namespace, objects, &held, now);
+            let floor = objects.iter().map(|object| object.status.generation).max().unwrap_or(0);
+            match self.delivery.deliver(&namespace, &wanted, floor).await {
+                Ok(generations) => {
+                    let before = self.generations.len();
+                    self.generations.retain(|place, _| place.namespace != namespace);
+                    pass.changed |= before != self.generations.len() + generations.len();
+                    self.generations.extend(generations);
+                }
+                Err(error) => {
+                    pass.fail(&namespace, error, now);
+                    self.dirty.insert(namespace);
+                }
+            }
+        }
+    }
+
+    /// Slots that are about to expire are renewed by making their documents again.
+    fn find_renewals(&mut self, now: Millis, pass: &mut Pass) {
+        for place in self.generations.keys().filter(|place| place.side.chooses()) {
+            let Some(at) = self.delivery.held(place).as_ref().and_then(documents::renewal) else { continue };
+            if at <= now {
+                self.dirty.insert(place.namespace.clone());
+            } else {
+                pass.wake(Some(at));
+            }
+        }
+    }
+
+    async fn act(&self, object: &Object, action: Action, pass: &mut Pass) {
+        let Ok(release) = &object.spec else {
+            if action == Action::LetGo {
+                self.let_go(object, pass).await;
+            }
+            return;
+        };
+        let result = match &action {
+            Action::Hold => return,
+            Action::LetGo => return self.let_go(object, pass).await,
+            Action::CopyTemplate { service } => {
+                self.ground.copy_template(release, service, &release.plan.promoted).await
+            }
+            Action::Restore { service, revision } => self.ground.restore(release, service, revision).await,
+        };
+        if let Err(error) = result {
+            pass.errors.push((object.id.clone(), error));
+        }
+    }
+
+    /// Lets a deleted object go, unless what shall replace its lanes could not be delivered.
+    async fn let_go(&self, object: &Object, pass: &mut Pass) {
+        let namespaces = self.memory.get(&object.uid).map(|memory| memory.namespaces.clone()).unwrap_or_default();
+        if !object.held || !namespaces.is_disjoint(&self.dirty) {
+            return;
+        }
+        match self.store.let_go(object).await {
+            Ok(()) => pass.changed = true,
+            Err(error) => pass.errors.push((object.id.clone(), error)),
+        }
+    }
+}
+
+/// The release that has the group of another: the oldest that is not finished and could begin.
+fn owner<'a>(objects: &'a [Object], object: &Object) -> Option<&'a Object> {
+    let key =
+        |object: &Object| object.spec.as_ref().ok().map(|release| (release.namespace.clone(), release.group.clone()));
+    let mine = key(object)?;
+    let has_begun = |other: &&Object| other.status.exposure != Exposure::Absent || is_withdrawing(&other.status);
+    let could_begin =
+        |other: &&Object| !other.deleting && !other.status.phase.is_finished() && other.status.phase != Phase::Invalid;
+    let same = || objects.iter().filter(|other| key(other).as_ref() == Some(&mine));
+    // One that runs keeps its group even if an older one, once mended, would like to have it.
+    let owner = same().find(has_begun).or_else(|| same().find(could_begin))?;
+    (owner.uid != object.uid).then_some(owner)
+}
+
+fn is_withdrawing(status: &Status) -> bool {
+    matches!(status.phase, Phase::RollingBack | Phase::Promoting)
+}
+
+fn awaits_proxies(status: &Status) -> bool {
+    use super::status::WaitReason;
+    status.waiting.as_ref().is_some_and(|waiting| waiting.reason == WaitReason::Acknowledgement)
+}
+
+/// Whether a status takes lanes back.
+fn withdraws(before: &Status, after: &Status) -> bool {
+    after.phase == Phase::RollingBack && before.phase != Phase::RollingBack
+}
+
+#[derive(PartialEq, Eq)]
+enum News {
+    None,
+    Counts,
+    State,
+}
+
+/// Whether a status differs, and only in how many proxies have answered.
+fn news(before: &Status, after: &Status) -> News {
+    if before == after {
+        return News::None;
+    }
+    let complete =
+        |status: &Status| status.proxies.expected > 0 && status.proxies.acknowledged == status.proxies.expected;
+    if complete(after) && !complete(before) {
+        return News::State;
+    }
+    let bare = |status: &Status| Status {
+        proxies: Default::default(),
+        message: String::new(),
+        conditions: status
+            .conditions
+            .iter()
+            .map(|one| super::status::Condition { message: String::new(), ..one.clone() })
+            .collect(),
+        waiting: status.waiting.clone().map(|waiting| super::status::Waiting { message: String::new(), ..waiting }),
+        generation: 0,
+        ..status.clone()
+    };
+    if bare(before) == bare(after) { News::Counts } else { News::State }
+}
+
+// === impl Pass ===
+
+impl Pass {
+    fn wake(&mut self, at: Option<Millis>) {
+        self.wake_at = match (self.wake_at, at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    fn fail(&mut self, what: &str, error: SeamError, now: Millis) -> bool {
+        self.wake(Some(now.saturating_add(AGAIN_MS)));
+        self.errors.push((what.into(), error));
+        false
+    }
+}

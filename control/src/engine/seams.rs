@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use graylane_policy::raw::RawGroup;
+use graylane_policy::raw::{RawConfig, RawGroup};
 
 use super::Millis;
 use super::request::Request;
@@ -132,9 +132,25 @@ pub trait Delivery {
     /// Whether the config of a namespace was stopped by hand; then nothing is delivered there.
     fn is_stopped(&self, namespace: &str) -> bool;
 
-    /// The documents that are held now for a place: a way to find what was decided for it before, such
-    /// as when its slots expire.
-    fn held(&self, place: &Place) -> Option<graylane_policy::raw::RawConfig>;
+    /// The document that a place holds now: what was decided for it before, such as when its slots
+    /// expire, or the groups of a release that has become unreadable since.
+    fn held(&self, place: &Place) -> Option<RawConfig>;
+
+    /// Every place that holds something.
+    fn places(&self) -> Vec<Place>;
+
+    /// Namespaces where what is held is no longer what was delivered last. Each is named once.
+    fn disturbed(&self) -> Vec<String>;
+}
+
+/// A version that stable workloads shall get.
+#[derive(Clone, Copy, Debug)]
+pub enum Template<'a> {
+    /// That of a lane.
+    Lane(&'a str),
+    /// The one they had, by service. The texts are those of [`Workload::revision`]; for a Deployment that
+    /// is the pod-template-hash, since the number of a revision changes when it is taken up again.
+    Revisions(&'a BTreeMap<String, String>),
 }
 
 /// What runs: workloads, and proxies.
@@ -148,8 +164,8 @@ pub trait Ground {
     /// The stable versions of its members, by `service` label.
     fn stable(&self, release: &Release) -> BTreeMap<String, Replicas>;
 
-    /// The stable workloads of its members, by service, against the lane whose version they shall get.
-    fn workloads(&self, release: &Release, lane: &str) -> BTreeMap<String, Workload>;
+    /// The stable workloads of its members, by service, against the version they shall get.
+    fn workloads(&self, release: &Release, template: Template<'_>) -> BTreeMap<String, Workload>;
 
     /// How the proxies of a release stand with these generations.
     fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival;

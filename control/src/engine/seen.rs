@@ -59,7 +59,7 @@ pub struct Arrival {
 /// A stable workload in a handover.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// Its revision now.
+    /// What names its template now and finds it again later; for a Deployment the pod-template-hash.
     pub revision: String,
     /// True when its template is the one that the handover gives it.
     pub has_template: bool,

@@ -50,6 +50,8 @@ pub struct Status {
     /// Versions that exist but cannot serve now; their requests go to stable.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub not_ready: BTreeSet<Version>,
+    /// Highest generation of its documents that is remembered; none after it is lower.
+    pub generation: u64,
     /// How the proxies stand with the last change.
     pub proxies: ProxyCount,
     /// What the release waits for, if for anything.
@@ -139,6 +141,8 @@ pub struct Waiting {
 pub enum WaitReason {
     /// Another release has the group.
     GroupBusy,
+    /// A route or a workload that the release names is not as it has to be.
+    Routes,
     /// Not enough proxies run the last change.
     Acknowledgement,
     /// A version has no ready endpoint.
