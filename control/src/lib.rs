@@ -10,6 +10,7 @@ pub mod ack;
 pub mod app;
 pub mod build;
 pub mod cli;
+pub mod cluster;
 pub mod demo;
 pub mod engine;
 pub mod http;
