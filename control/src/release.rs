@@ -5,10 +5,13 @@
 //! [`Release`] is what it becomes once every value has been checked. Reading is in [`read`], checking
 //! in [`validate`]; both report with file, line, path and mend.
 
+pub mod cluster;
 pub mod finding;
+pub mod limits;
 mod lines;
 pub mod plan;
 pub mod read;
+pub mod rules;
 mod steps;
 pub mod units;
 pub mod validate;

@@ -37,9 +37,12 @@ pub struct GatewayEntry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StepSpec {
-    /// New weight: a share for the only lane, or shares by lane. Lanes that are not named keep theirs.
+    /// New weight of the only lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<StepWeight>,
+    pub weight: Option<Weight>,
+    /// New weights by lane, where there are several. Lanes that are not named keep theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<BTreeMap<String, Weight>>,
     /// Wait for a time, or without one until somebody resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseSpec>,
@@ -49,16 +52,6 @@ pub struct StepSpec {
     /// Judge the lane for a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<AnalysisStepSpec>,
-}
-
-/// A weight of a step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum StepWeight {
-    /// Of the only lane.
-    Only(Weight),
-    /// By lane.
-    Lanes(BTreeMap<String, Weight>),
 }
 
 /// A wait.

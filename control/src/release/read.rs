@@ -1,22 +1,25 @@
 //! Reads release files: YAML with any number of documents, strict in every field.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::GrayRelease;
 use super::finding::{Finding, Findings};
 use super::lines::line_of;
+use super::{ApiVersion, GrayRelease, Kind, Metadata, Spec};
 
 /// One release as it stands in a file, with what is needed to say where a problem is.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The file, or `-` for standard input.
+    /// The file, `-` for standard input, or `grayrelease/NAMESPACE/NAME` for an object of an API server.
     pub file: String,
     /// The release as written.
     pub written: GrayRelease,
-    /// The text of the document, with the lines before it left blank so that line numbers hold.
-    text: String,
+    /// The text of the document, with the lines before it left blank so that line numbers hold; none of an
+    /// object.
+    text: Option<String>,
 }
 
 /// Reads the releases of a file; `-` is standard input.
@@ -42,7 +45,7 @@ pub fn read_text(file: &str, text: &str) -> Result<Vec<Source>, Findings> {
     let mut findings = Vec::new();
     for document in documents(text) {
         match one(file, &document) {
-            Ok(written) => sources.push(Source { file: file.into(), written, text: document }),
+            Ok(written) => sources.push(Source { file: file.into(), written, text: Some(document) }),
             Err(finding) => findings.push(finding),
         }
     }
@@ -53,6 +56,30 @@ pub fn read_text(file: &str, text: &str) -> Result<Vec<Source>, Findings> {
         return Err(Findings::of(file, "holds no document", "write a document of kind GrayRelease"));
     }
     Ok(sources)
+}
+
+/// Reads a release as an API server keeps it: of the metadata only name and namespace matter, and the
+/// status is not looked at. Problems name the object as `grayrelease/NAMESPACE/NAME`.
+///
+/// # Errors
+/// The first place that does not fit. The API server's schema leaves little of that, but a CRD of
+/// another version may.
+pub fn from_object(object: &Value) -> Result<Source, Findings> {
+    let of_metadata = |key| object.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (name, namespace) = (of_metadata("/metadata/name"), of_metadata("/metadata/namespace"));
+    let file = format!("grayrelease/{namespace}/{name}");
+    let spec = object.get("spec").unwrap_or(&Value::Null);
+    let spec: Spec = serde_path_to_error::deserialize(spec).map_err(|error| {
+        let below = error.path().to_string();
+        let separator = if below.starts_with(['.', '[']) { "" } else { "." };
+        let path = format!("spec{separator}{below}").trim_end_matches('.').to_owned();
+        let message = error.into_inner().to_string();
+        let mend = mend(&message);
+        Findings(vec![Finding { file: file.clone(), line: None, path, message, mend }])
+    })?;
+    let metadata = Metadata { name, namespace, labels: BTreeMap::new(), annotations: BTreeMap::new() };
+    let written = GrayRelease { api_version: ApiVersion::V1Alpha1, kind: Kind::GrayRelease, metadata, spec };
+    Ok(Source { file, written, text: None })
 }
 
 /// Reads a single document of any type; strictness is the type's.
@@ -127,7 +154,7 @@ impl Source {
     pub fn finding(&self, path: &str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
         Finding {
             file: self.file.clone(),
-            line: line_of(&self.text, path),
+            line: self.text.as_deref().and_then(|text| line_of(text, path)),
             path: path.into(),
             message: message.into(),
             mend: mend.into(),
@@ -175,6 +202,44 @@ mod tests {
         let read = read_text("r.yaml", &text).unwrap();
         let rule = serde_json::to_value(&read[0].written.spec.rules[0].when).unwrap();
         assert_eq!(rule["match"]["is"]["in"], serde_json::json!(["on", "no", "y"]));
+    }
+
+    #[test]
+    fn an_object_of_an_api_server_is_read_with_all_that_comes_with_it() {
+        let object = serde_json::json!({
+            "apiVersion": "graylane.io/v1alpha1",
+            "kind": "GrayRelease",
+            "metadata": {"name": "summer", "namespace": "shop", "uid": "1", "generation": 3, "managedFields": [{}]},
+            "spec": {"lanes": [{"name": "canary"}], "members": [{"service": "orders"}]},
+            "status": {"phase": "nonsense"},
+        });
+        let source = from_object(&object).unwrap();
+        assert_eq!(source.file, "grayrelease/shop/summer");
+        assert_eq!(source.written.spec.members[0].service, "orders");
+        assert_eq!(source.finding("spec.lanes", "m", "n").to_string(), "grayrelease/shop/summer: spec.lanes: m; n");
+    }
+
+    #[test]
+    fn garbage_in_an_object_is_a_problem_with_its_path() {
+        for (spec, expected) in [
+            (serde_json::json!(null), "grayrelease/shop/a: spec: invalid type: null, expected struct Spec; "),
+            (
+                serde_json::json!({"lanes": [{"name": 5}], "members": []}),
+                "grayrelease/shop/a: spec.lanes[0].name: invalid type: integer `5`, expected a string; ",
+            ),
+            (
+                serde_json::json!({"lanes": [], "members": [], "stepz": []}),
+                "grayrelease/shop/a: spec.stepz: unknown field `stepz`, expected one of ",
+            ),
+            (
+                serde_json::json!({"lanes": [], "members": [], "steps": [{"weight": {"canary": "5%"}}]}),
+                "grayrelease/shop/a: spec.steps[0].weight: weights by lane stand in `weights`; ",
+            ),
+        ] {
+            let object = serde_json::json!({"metadata": {"name": "a", "namespace": "shop"}, "spec": spec});
+            let found = from_object(&object).unwrap_err().to_string();
+            assert!(found.starts_with(expected), "{found}");
+        }
     }
 
     #[test]

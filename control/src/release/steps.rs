@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Plan, PromotionSpec, PromotionStrategy, Step, StepSpec, StepWeight};
+use super::plan::{Plan, PromotionSpec, PromotionStrategy, Step, StepSpec};
 use super::units::{WHOLE, Weight, percent};
 use super::validate::Checker;
-use super::{STABLE, Spec};
+use super::{STABLE, Spec, rules};
 
-const WEIGHT: &str = "write a percentage such as `5%` or `0.25%`, or a number of 10000 such as `500`";
-const SPAN: &str = "write a length of time such as `10s` or `5m`";
 /// More than this on stable would leave too little to promote.
 const MAX_HOLDBACK: u32 = 500;
 
@@ -34,21 +32,20 @@ impl Checker<'_> {
             promotion: spec.promotion.strategy,
             promoted: self.promoted(&spec.promotion, lanes),
             holdback: self.holdback(&spec.promotion),
-            bake_ms: self.unit("spec.promotion.bake", spec.promotion.bake.millis(), SPAN),
+            bake_ms: self.span("spec.promotion.bake", &spec.promotion.bake),
             on_failure: spec.on_failure,
-            quorum: self.unit("spec.acknowledgement.quorum", acknowledgement.quorum.parts(), WEIGHT),
-            ack_timeout_ms: self.unit("spec.acknowledgement.timeout", acknowledgement.timeout.millis(), SPAN),
-            capacity_floor: self.unit("spec.capacity.floor", spec.capacity.floor.parts(), WEIGHT),
+            quorum: self.weight("spec.acknowledgement.quorum", &acknowledgement.quorum),
+            ack_timeout_ms: self.span("spec.acknowledgement.timeout", &acknowledgement.timeout),
+            capacity_floor: self.weight("spec.capacity.floor", &spec.capacity.floor),
             entry,
         }
     }
 
     fn holdback(&mut self, promotion: &PromotionSpec) -> u32 {
         let path = "spec.promotion.holdback";
-        let holdback: u32 = self.unit(path, promotion.holdback.parts(), WEIGHT);
+        let holdback: u32 = self.weight(path, &promotion.holdback);
         if holdback > MAX_HOLDBACK {
-            let message = format!("{} is more than {}", percent(holdback), percent(MAX_HOLDBACK));
-            self.add(path, message, "keep between 0% and 5% on stable");
+            self.refuse(path, &rules::HOLDBACK, &[("value", &promotion.holdback.0)]);
         }
         holdback
     }
@@ -58,15 +55,13 @@ impl Checker<'_> {
         match (&promotion.lane, lanes) {
             (Some(lane), _) if lanes.contains(lane) => lane.clone(),
             (Some(lane), _) => {
-                let mend = format!("name one of spec.lanes: {}", lanes.join(", "));
-                self.add(path, format!("`{lane}` is not a lane of this release"), mend);
+                self.refuse(path, &rules::UNKNOWN_LANE, &[("value", lane), ("lanes", &lanes.join(", "))]);
                 String::new()
             }
             (None, [first, ..]) if lanes.len() == 1 || promotion.strategy == PromotionStrategy::Manual => first.clone(),
             (None, []) => String::new(),
             (None, _) => {
-                let mend = format!("name the one whose version becomes stable: {}", lanes.join(", "));
-                self.add(path, "there are several lanes", mend);
+                self.refuse(path, &rules::NO_PROMOTED_LANE, &[("lanes", &lanes.join(", "))]);
                 String::new()
             }
         }
@@ -74,41 +69,36 @@ impl Checker<'_> {
 
     fn step(&mut self, index: usize, step: &StepSpec, lanes: &[String]) -> Option<Step> {
         let path = format!("spec.steps[{index}]");
-        match step {
-            StepSpec { weight: Some(weight), pause: None, gate: None, analysis: None } => {
-                Some(Step::Weight(self.step_weight(&format!("{path}.weight"), weight, lanes)))
+        let StepSpec { weight, weights, pause, gate, analysis } = step;
+        match (weight, weights, pause, gate, analysis) {
+            (Some(weight), None, None, None, None) => {
+                Some(Step::Weight(self.only_weight(&format!("{path}.weight"), weight, lanes)))
             }
-            StepSpec { weight: None, pause: Some(pause), gate: None, analysis: None } => {
+            (None, Some(weights), None, None, None) => {
+                Some(Step::Weight(self.lane_weights(&format!("{path}.weights"), weights, lanes)))
+            }
+            (None, None, Some(pause), None, None) => {
                 let path = format!("{path}.pause.duration");
-                Some(Step::Pause(pause.duration.as_ref().map(|span| self.unit(&path, span.millis(), SPAN))))
+                Some(Step::Pause(pause.duration.as_ref().map(|span| self.span(&path, span))))
             }
-            StepSpec { weight: None, pause: None, gate: Some(gate), analysis: None } => {
-                Some(Step::Gate(gate.name.clone()))
-            }
-            StepSpec { weight: None, pause: None, gate: None, analysis: Some(analysis) } => {
-                let path = format!("{path}.analysis.duration");
-                Some(Step::Analysis(self.unit(&path, analysis.duration.millis(), SPAN)))
+            (None, None, None, Some(gate), None) => Some(Step::Gate(gate.name.clone())),
+            (None, None, None, None, Some(analysis)) => {
+                Some(Step::Analysis(self.span(&format!("{path}.analysis.duration"), &analysis.duration)))
             }
             _ => {
-                let mend = "write one of weight, pause, gate and analysis, and further steps below it";
-                self.add(&path, "a step does exactly one thing", mend);
+                self.refuse(&path, &rules::ONE_THING, &[]);
                 None
             }
         }
     }
 
-    fn step_weight(&mut self, path: &str, weight: &StepWeight, lanes: &[String]) -> BTreeMap<String, u32> {
-        match (weight, lanes) {
-            (StepWeight::Only(weight), [lane]) => {
-                BTreeMap::from([(lane.clone(), self.unit(path, weight.parts(), WEIGHT))])
-            }
-            (StepWeight::Only(_), _) => {
-                let mend = format!("write it by lane: {}", lanes.join(", "));
-                self.add(path, "one weight for several lanes", mend);
-                BTreeMap::new()
-            }
-            (StepWeight::Lanes(weights), _) => self.lane_weights(path, weights, lanes),
+    fn only_weight(&mut self, path: &str, weight: &Weight, lanes: &[String]) -> BTreeMap<String, u32> {
+        let parts = self.weight(path, weight);
+        if let [lane] = lanes {
+            return BTreeMap::from([(lane.clone(), parts)]);
         }
+        self.refuse(path, &rules::ONE_WEIGHT, &[("lanes", &lanes.join(", "))]);
+        BTreeMap::new()
     }
 
     /// Weights by lane, of which none is stable's and which leave something to stable.
@@ -124,10 +114,9 @@ impl Checker<'_> {
             if lane == STABLE {
                 self.add(&path, "`stable` has whatever the other lanes leave", "leave it out");
             } else if !lanes.contains(lane) {
-                let mend = format!("name one of spec.lanes: {}", lanes.join(", "));
-                self.add(&path, format!("`{lane}` is not a lane of this release"), mend);
+                self.refuse(&path, &rules::UNKNOWN_LANE, &[("value", lane), ("lanes", &lanes.join(", "))]);
             }
-            parts.insert(lane.clone(), self.unit(&path, weight.parts(), WEIGHT));
+            parts.insert(lane.clone(), self.weight(&path, weight));
         }
         let sum: u32 = parts.values().fold(0, |sum, weight| sum.saturating_add(*weight));
         if sum > WHOLE {

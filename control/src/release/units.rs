@@ -10,6 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::rules::{self, Rule};
+
 /// All of the weight: weights are counted in 1/10,000.
 pub const WHOLE: u32 = 10_000;
 
@@ -28,24 +30,42 @@ pub struct Span(pub String);
 #[serde(transparent)]
 pub struct Time(#[schemars(extend("format" = "date-time"))] pub String);
 
-/// Why a text is no weight, duration or time; the words end in what to write.
+/// Why a text is no weight, duration or time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.rule().said(&[("value", self.text())]).0)]
 pub enum UnitError {
     /// Not a weight at all.
-    #[error("`{0}` is not a weight")]
     Weight(String),
     /// More digits than 1/10,000 can hold.
-    #[error("`{0}` is finer than 0.01%")]
     TooFine(String),
     /// More than everything.
-    #[error("`{0}` is more than 100%")]
     TooMuch(String),
     /// Not a duration.
-    #[error("`{0}` is not a duration")]
     Span(String),
     /// Not a point in time.
-    #[error("`{0}` is not a time")]
     Time(String),
+}
+
+// === impl UnitError ===
+
+impl UnitError {
+    /// The rule that is broken.
+    pub fn rule(&self) -> &'static Rule {
+        match self {
+            Self::Weight(_) => &rules::WEIGHT,
+            Self::TooFine(_) => &rules::FINE_WEIGHT,
+            Self::TooMuch(_) => &rules::MUCH_WEIGHT,
+            Self::Span(_) => &rules::SPAN,
+            Self::Time(_) => &rules::TIME,
+        }
+    }
+
+    /// The text that was given.
+    pub fn text(&self) -> &str {
+        let (Self::Weight(text) | Self::TooFine(text) | Self::TooMuch(text) | Self::Span(text) | Self::Time(text)) =
+            self;
+        text
+    }
 }
 
 // === impl Weight ===
@@ -87,7 +107,7 @@ fn digits(text: &str) -> Option<u32> {
 impl<'de> Deserialize<'de> for Weight {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AsText;
-        impl Visitor<'_> for AsText {
+        impl<'de> Visitor<'de> for AsText {
             type Value = Weight;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a percentage such as \"5%\" or a number of 10000 such as 500")
@@ -103,6 +123,10 @@ impl<'de> Deserialize<'de> for Weight {
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Weight, E> {
                 Ok(Weight(value.into()))
+            }
+            // Of a step, where it is easily mistaken for `weights`.
+            fn visit_map<A: de::MapAccess<'de>>(self, _: A) -> Result<Weight, A::Error> {
+                Err(de::Error::custom("weights by lane stand in `weights`"))
             }
         }
         deserializer.deserialize_any(AsText)

@@ -11,8 +11,9 @@ use graylane_policy::raw::{RawRule, RawTrace};
 
 use super::finding::{Finding, Findings};
 use super::read::Source;
-use super::units::{Time, UnitError};
-use super::{Member, MemberSpec, Release, RuleSpec};
+use super::rules::{self, Rule};
+use super::units::{Span, Time, UnitError, Weight};
+use super::{Member, MemberSpec, Release, RuleSpec, STABLE};
 use crate::build::{self, Running, Side};
 
 /// A release together with where it was read.
@@ -129,18 +130,16 @@ impl Checker<'_> {
         self.label("metadata.name", &written.metadata.name);
         self.label("metadata.namespace", &written.metadata.namespace);
         let lanes: Vec<String> = spec.lanes.iter().map(|lane| lane.name.clone()).collect();
-        if lanes.is_empty() {
-            self.add("spec.lanes", "there is no lane", "name at least one, such as `canary`");
-        }
+        self.lanes(&lanes);
         let namespace = written.metadata.namespace;
+        self.member_names(&spec.members);
         let members = spec.members.iter().enumerate();
         let members = members.map(|(index, member)| self.member(index, member, &namespace, &lanes)).collect();
-        let rules = spec.rules.iter().enumerate().map(|(index, rule)| self.rule(index, rule)).collect();
+        let rules = spec.rules.iter().enumerate().map(|(index, rule)| self.rule(index, rule, &lanes)).collect();
         let weights = self.lane_weights("spec.weights", &spec.weights, &lanes);
         let plan = self.plan(&spec, &lanes);
         let trace = spec.propagation.trace.map(|trace| {
-            let ttl =
-                self.unit("spec.propagation.trace.ttl", trace.ttl.millis(), "write a length of time such as `10s`");
+            let ttl = self.span("spec.propagation.trace.ttl", &trace.ttl);
             RawTrace { workloads: trace.workloads, ttl_ms: u32::try_from(ttl).unwrap_or(u32::MAX) }
         });
         Release {
@@ -165,12 +164,11 @@ impl Checker<'_> {
 
     fn member(&mut self, index: usize, member: &MemberSpec, namespace: &str, lanes: &[String]) -> Member {
         let path = format!("spec.members[{index}]");
-        self.label(&format!("{path}.service"), &member.service);
         let known = member.lanes.clone().unwrap_or_else(|| lanes.to_vec());
         for (at, lane) in known.iter().enumerate() {
             if !lanes.contains(lane) {
-                let mend = format!("name one of spec.lanes: {}", lanes.join(", "));
-                self.add(&format!("{path}.lanes[{at}]"), format!("`{lane}` is not a lane of this release"), mend);
+                let values = [("value", lane.as_str()), ("lanes", &lanes.join(", "))];
+                self.refuse(&format!("{path}.lanes[{at}]"), &rules::UNKNOWN_LANE, &values);
             }
         }
         Member {
@@ -183,19 +181,58 @@ impl Checker<'_> {
         }
     }
 
-    fn rule(&mut self, index: usize, rule: &RuleSpec) -> RawRule {
+    /// Names of lanes, each once.
+    fn lanes(&mut self, lanes: &[String]) {
+        if lanes.is_empty() {
+            self.refuse("spec.lanes", &rules::NO_LANE, &[]);
+        }
+        for (index, lane) in lanes.iter().enumerate() {
+            let path = format!("spec.lanes[{index}].name");
+            self.label(&path, lane);
+            if lane == STABLE {
+                self.refuse(&path, &rules::STABLE_LANE, &[]);
+            } else if lanes[..index].contains(lane) {
+                self.refuse(&path, &rules::LANE_TWICE, &[("value", lane)]);
+            }
+        }
+    }
+
+    /// Names of members, each once.
+    fn member_names(&mut self, members: &[MemberSpec]) {
+        for (index, member) in members.iter().enumerate() {
+            let path = format!("spec.members[{index}].service");
+            self.label(&path, &member.service);
+            if members[..index].iter().any(|earlier| earlier.service == member.service) {
+                self.refuse(&path, &rules::MEMBER_TWICE, &[("value", &member.service)]);
+            }
+        }
+    }
+
+    fn rule(&mut self, index: usize, rule: &RuleSpec, lanes: &[String]) -> RawRule {
+        if rule.lane != STABLE && !lanes.contains(&rule.lane) {
+            let values = [("value", rule.lane.as_str()), ("lanes", &lanes.join(", "))];
+            self.refuse(&format!("spec.rules[{index}].lane"), &rules::RULE_LANE, &values);
+        }
         let mut time = |field: &str, time: &Option<Time>| {
             let path = format!("spec.rules[{index}].{field}");
-            time.as_ref().map(|time| self.unit(&path, time.unix(), "write it like `2027-01-31T08:00:00Z`"))
+            time.as_ref().map(|time| self.unit(&path, time.unix()))
         };
         let from_unix = time("from", &rule.from);
         let until_unix = time("until", &rule.until);
         RawRule { name: rule.name.clone(), lane: rule.lane.clone(), when: rule.when.clone(), from_unix, until_unix }
     }
 
-    pub(super) fn unit<T: Default>(&mut self, path: &str, value: Result<T, UnitError>, mend: &str) -> T {
+    pub(super) fn weight(&mut self, path: &str, weight: &Weight) -> u32 {
+        self.unit(path, weight.parts())
+    }
+
+    pub(super) fn span(&mut self, path: &str, span: &Span) -> u64 {
+        self.unit(path, span.millis())
+    }
+
+    fn unit<T: Default>(&mut self, path: &str, value: Result<T, UnitError>) -> T {
         value.unwrap_or_else(|error| {
-            self.add(path, error.to_string(), mend);
+            self.refuse(path, error.rule(), &[("value", error.text())]);
             T::default()
         })
     }
@@ -208,9 +245,13 @@ impl Checker<'_> {
             && !value.starts_with('-')
             && !value.ends_with('-');
         if !fits {
-            let mend = "use at most 63 of a-z, 0-9 and `-`, with a letter or digit at both ends";
-            self.add(path, format!("`{value}` is not a DNS label"), mend);
+            self.refuse(path, &rules::DNS_LABEL, &[("value", value)]);
         }
+    }
+
+    pub(super) fn refuse(&mut self, path: &str, rule: &Rule, values: &[(&str, &str)]) {
+        let (message, mend) = rule.said(values);
+        self.add(path, message, mend);
     }
 
     pub(super) fn add(&mut self, path: &str, message: impl Into<String>, mend: impl Into<String>) {

@@ -1,0 +1,181 @@
+//! What a release has to be, in words: one text for the command line, the controller's condition and the
+//! API server.
+//!
+//! Here is only what a release shows by itself and the API server can check as well; the CEL side of
+//! each rule is in [`crate::crd`]. What only Rust can check says its words where it is checked.
+
+/// Something that a release has to be, and what is said when it is not.
+///
+/// `{name}` in a text stands for a value that is known only where the rule is broken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What is wrong.
+    pub message: &'static str,
+    /// What to write instead.
+    pub mend: &'static str,
+}
+
+/// A part of a text: words, or the name of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Words as they stand.
+    Words(&'a str),
+    /// A value by its name.
+    Value(&'a str),
+}
+
+/// A name is a DNS label (RFC 1123): what Kubernetes allows as the name of a service or namespace.
+pub const DNS_LABEL: Rule = Rule {
+    message: "`{value}` is not a DNS label",
+    mend: "use at most 63 of a-z, 0-9 and `-`, with a letter or digit at both ends",
+};
+
+/// There is a lane.
+pub const NO_LANE: Rule = Rule { message: "there is no lane", mend: "name at least one, such as `canary`" };
+
+/// Each lane is named once.
+pub const LANE_TWICE: Rule = Rule { message: "lane `{value}` is there twice", mend: "leave it out" };
+
+/// No lane is called `stable`.
+pub const STABLE_LANE: Rule = Rule { message: "lane `stable` always exists", mend: "leave it out" };
+
+/// What names a lane names one of this release.
+pub const UNKNOWN_LANE: Rule =
+    Rule { message: "`{value}` is not a lane of this release", mend: "name one of spec.lanes: {lanes}" };
+
+/// The lane of a rule may also be `stable`.
+pub const RULE_LANE: Rule =
+    Rule { message: "`{value}` is not a lane of this release", mend: "name `stable` or one of spec.lanes: {lanes}" };
+
+/// There is a member.
+pub const NO_MEMBER: Rule = Rule { message: "there is no member", mend: "name the services of the group" };
+
+/// Each member is named once.
+pub const MEMBER_TWICE: Rule =
+    Rule { message: "service `{value}` is there twice", mend: "put all its hosts in one member" };
+
+/// A controller has to know where lanes are chosen.
+pub const NO_ENTRY: Rule = Rule {
+    message: "nobody would choose a lane",
+    mend: "name gateways, inbound or outbound services, such as `gateways: [{namespace: istio-ingress}]`",
+};
+
+/// A controller has to know how the weight moves.
+pub const NO_STEP: Rule = Rule {
+    message: "there is no step, so the weight would never move",
+    mend: "write at least one, such as `- weight: 5%`",
+};
+
+/// A step is one of the things that a step can be.
+pub const ONE_THING: Rule = Rule {
+    message: "a step does exactly one thing",
+    mend: "write one of weight, weights, pause, gate and analysis, and further steps below it",
+};
+
+/// A single weight is of a single lane.
+pub const ONE_WEIGHT: Rule =
+    Rule { message: "one weight for several lanes", mend: "write `weights` with a weight for each of: {lanes}" };
+
+/// Where there are several lanes, one is named that becomes stable.
+pub const NO_PROMOTED_LANE: Rule =
+    Rule { message: "there are several lanes", mend: "name the one whose version becomes stable: {lanes}" };
+
+/// Little enough stays on stable.
+pub const HOLDBACK: Rule = Rule { message: "`{value}` is more than 5%", mend: "keep between 0% and 5% on stable" };
+
+/// What is a weight looks like one.
+pub const WEIGHT: Rule = Rule { message: "`{value}` is not a weight", mend: WEIGHT_MEND };
+
+/// A weight is no finer than slots are.
+pub const FINE_WEIGHT: Rule = Rule { message: "`{value}` is finer than 0.01%", mend: WEIGHT_MEND };
+
+/// A weight is at most everything.
+pub const MUCH_WEIGHT: Rule = Rule { message: "`{value}` is more than 100%", mend: WEIGHT_MEND };
+
+/// What is a length of time looks like one.
+pub const SPAN: Rule =
+    Rule { message: "`{value}` is not a duration", mend: "write a length of time such as `10s` or `5m`" };
+
+/// What is a point in time looks like one.
+pub const TIME: Rule = Rule { message: "`{value}` is not a time", mend: "write it like `2027-01-31T08:00:00Z`" };
+
+/// The group stays while something moves.
+pub const GROUP_STAYS: Rule = Rule {
+    message: "the group cannot change while the release is under way",
+    mend: "abort the release first, or make a new one",
+};
+
+/// The carried header stays while something moves: requests on their way carry it.
+pub const HEADER_STAYS: Rule = Rule {
+    message: "the carried header cannot change while the release is under way",
+    mend: "abort the release first, or make a new one",
+};
+
+const WEIGHT_MEND: &str = "write a percentage such as `5%` or `0.25%`, or a number of 10000 such as `500`";
+
+// === impl Rule ===
+
+impl Rule {
+    /// Message and mend, with these values in their places.
+    pub fn said(&self, values: &[(&str, &str)]) -> (String, String) {
+        (fill(self.message, values), fill(self.mend, values))
+    }
+
+    /// Message and mend as one text, as the API server says it.
+    pub fn parts(&self) -> Vec<Part<'static>> {
+        let mend = parts(self.mend);
+        parts(self.message).chain([Part::Words("; ")]).chain(mend).collect()
+    }
+}
+
+fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    let value = |name| values.iter().find(|(known, _)| *known == name).map_or("…", |(_, value)| value);
+    parts(text)
+        .map(|part| match part {
+            Part::Words(words) => words,
+            Part::Value(name) => value(name),
+        })
+        .collect()
+}
+
+/// The words and values of a text. A brace that holds anything but a plain name is words.
+fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some((name, after)) = value_at_start(rest) {
+            rest = after;
+            return Some(Part::Value(name));
+        }
+        let next = rest.char_indices().skip(1).find(|(at, _)| value_at_start(&rest[*at..]).is_some());
+        let (words, after) = rest.split_at(next.map_or(rest.len(), |(at, _)| at));
+        rest = after;
+        Some(Part::Words(words))
+    })
+}
+
+fn value_at_start(text: &str) -> Option<(&str, &str)> {
+    let (name, after) = text.strip_prefix('{')?.split_once('}')?;
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    plain.then_some((name, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_where_their_names_are() {
+        let (message, mend) = UNKNOWN_LANE.said(&[("value", "blue"), ("lanes", "canary, v2")]);
+        assert_eq!(message, "`blue` is not a lane of this release");
+        assert_eq!(mend, "name one of spec.lanes: canary, v2");
+    }
+
+    #[test]
+    fn braces_that_name_no_value_stay() {
+        let (_, mend) = NO_ENTRY.said(&[]);
+        assert!(mend.ends_with("`gateways: [{namespace: istio-ingress}]`"), "{mend}");
+    }
+}
