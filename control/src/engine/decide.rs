@@ -56,7 +56,8 @@ pub enum Action {
 ///
 /// `spec` is what the release says, or what is wrong with it.
 pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, now: Millis) -> Decision {
-    let mut machine = Machine { seen, now, status: status.clone(), actions: Vec::new(), wake_at: None };
+    let mut machine =
+        Machine { seen, now, status: status.clone(), actions: Vec::new(), wake_at: None, begins_handover: false };
     machine.status.proxies = machine.proxies();
     match spec {
         _ if seen.deleting => machine.withdraw(),
@@ -75,6 +76,8 @@ struct Machine<'a> {
     status: Status,
     actions: Vec<Action>,
     wake_at: Option<Millis>,
+    /// True when a handover begins with this decision: what is seen of workloads is not about it yet.
+    begins_handover: bool,
 }
 
 /// How many proxies a status names.
@@ -94,6 +97,7 @@ impl Machine<'_> {
         match self.status.phase {
             Phase::Pending | Phase::Invalid => self.begin(release),
             Phase::Progressing | Phase::Paused => self.progress(release),
+            Phase::Promoting if self.begins_handover => {}
             Phase::Promoting => self.hand_over(release),
             Phase::RollingBack => self.finish_rollback(release.plan.ack_timeout_ms),
             Phase::RolledBack | Phase::Succeeded => {}
@@ -262,6 +266,7 @@ impl Machine<'_> {
         let revisions = if undo { revisions } else { Default::default() };
         self.status.handover = Some(Handover { stage: HandoverStage::Copying, revisions, undo });
         self.status.phase = Phase::Promoting;
+        self.begins_handover = true;
         self.status.pause = None;
         self.status.waiting = None;
         self.status.step_since_ms = self.now;

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use graylane_policy::raw::{RawConfig, RawGroup};
+use graylane_policy::raw::{RawConfig, RawGroup, RawRun};
 
 use super::Millis;
 use super::seams::{Object, Place, Wanted};
 use super::status::{Exposure, Phase, Status};
-use crate::build::{self, Running, Side};
+use crate::build::{self, Running, Side, Version};
 use crate::release::Release;
 
 /// Slots expire this long after they were renewed last: a controller that is gone takes its weights with
@@ -118,15 +118,31 @@ pub fn renewal(document: &RawConfig) -> Option<Millis> {
 }
 
 /// What of a release its documents depend on, for telling whether they have to be made again.
-pub fn fingerprint(object: &Object) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    // Only compared with itself within one process, so the hash need not be stable.
-    let mut hasher = DefaultHasher::new();
-    let status = &object.status;
-    (status.exposure as u8, status.phase as u8, &status.salt, object.generation, &status.not_ready).hash(&mut hasher);
-    for run in &status.slots {
-        (run.until, &run.lane).hash(&mut hasher);
+#[derive(Clone, Debug, PartialEq)]
+pub struct Basis {
+    exposure: Exposure,
+    phase: Phase,
+    salt: String,
+    slots: Vec<RawRun>,
+    not_ready: BTreeSet<Version>,
+    generation: i64,
+    readable: bool,
+}
+
+// === impl Basis ===
+
+impl Basis {
+    /// What the documents of a release depend on now.
+    pub fn of(object: &Object) -> Self {
+        let status = &object.status;
+        Self {
+            exposure: status.exposure,
+            phase: status.phase,
+            salt: status.salt.clone(),
+            slots: status.slots.clone(),
+            not_ready: status.not_ready.clone(),
+            generation: object.generation,
+            readable: object.spec.is_ok(),
+        }
     }
-    object.spec.is_ok().hash(&mut hasher);
-    hasher.finish()
 }

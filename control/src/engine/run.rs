@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Millis;
 use super::decide::{Action, Decision, decide};
-use super::documents;
+use super::documents::{self, Basis};
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase, Status};
@@ -32,7 +32,7 @@ pub struct Engine<S, D, G> {
 
 #[derive(Debug, Default)]
 struct Memory {
-    fingerprint: u64,
+    basis: Option<Basis>,
     namespaces: BTreeSet<String>,
     saved_ms: Millis,
 }
@@ -125,7 +125,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     /// How the proxies stand with what the status says; nothing is known while that is not delivered.
     fn arrival(&self, object: &Object, release: &crate::release::Release, places: &BTreeSet<Place>) -> Arrival {
         let delivered = self.memory.get(&object.uid).is_some_and(|memory| {
-            memory.fingerprint == documents::fingerprint(object) && memory.namespaces.is_disjoint(&self.dirty)
+            memory.basis == Some(Basis::of(object)) && memory.namespaces.is_disjoint(&self.dirty)
         });
         if !delivered {
             return Arrival::default();
@@ -182,15 +182,15 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         let mut gone: BTreeSet<String> = self.memory.keys().cloned().collect();
         for object in objects {
             gone.remove(&object.uid);
-            let fingerprint = documents::fingerprint(object);
+            let basis = Some(Basis::of(object));
             let namespaces: BTreeSet<String> = match &object.spec {
                 Ok(release) => documents::places(release).into_iter().map(|place| place.namespace).collect(),
                 Err(_) => self.delivery.places().into_iter().map(|place| place.namespace).collect(),
             };
             let memory = self.memory.entry(object.uid.clone()).or_default();
-            if memory.fingerprint != fingerprint || memory.namespaces != namespaces {
+            if memory.basis != basis || memory.namespaces != namespaces {
                 self.dirty.extend(memory.namespaces.iter().chain(&namespaces).cloned());
-                memory.fingerprint = fingerprint;
+                memory.basis = basis;
                 memory.namespaces = namespaces;
             }
         }

@@ -179,8 +179,10 @@ pub enum PauseReason {
     Step,
     /// A gate waits for a person.
     Gate,
-    /// A person asked for it, or `spec.paused` is set.
+    /// A person asked for it.
     Asked,
+    /// `spec.paused` is set.
+    Spec,
     /// It failed, and `onFailure` is `pause`.
     Failure,
     /// It cannot be judged.

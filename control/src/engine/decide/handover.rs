@@ -44,9 +44,12 @@ impl Machine<'_> {
 
     fn copy(&mut self, release: &Release) {
         let services = promoted_services(release);
-        let workload = |service: &String| self.seen.workloads.get(service).cloned().unwrap_or_default();
-        let workloads: BTreeMap<String, Workload> =
-            services.into_iter().map(|service| (service.clone(), workload(&service))).collect();
+        let workload = |service: &String| Some((service.clone(), self.seen.workloads.get(service)?.clone()));
+        let workloads: BTreeMap<String, Workload> = services.iter().filter_map(workload).collect();
+        if let Some(unknown) = services.iter().find(|service| !workloads.contains_key(*service)) {
+            let message = format!("the stable workload of {unknown} cannot be found");
+            return self.wait(WaitReason::Stable, message);
+        }
         if workloads.values().all(|workload| workload.has_template) {
             self.note("Copied", "every stable workload has the new template");
             self.go_to_stage(HandoverStage::Updating);
@@ -92,7 +95,7 @@ impl Machine<'_> {
     fn update(&mut self, release: &Release) {
         let behind: Vec<String> = promoted_services(release)
             .into_iter()
-            .filter(|service| self.seen.workloads.get(service).is_some_and(|workload| !workload.rolled_out))
+            .filter(|service| self.seen.workloads.get(service).is_none_or(|workload| !workload.rolled_out))
             .collect();
         let short = gates::short_stable(self.seen);
         if !behind.is_empty() {

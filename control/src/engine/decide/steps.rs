@@ -41,13 +41,20 @@ impl Machine<'_> {
             return true;
         }
         let reason = self.status.pause.as_ref().map(|pause| pause.reason);
-        if self.seen.paused {
-            if !matches!(reason, Some(PauseReason::Failure | PauseReason::Asked)) {
-                self.pause(PauseReason::Asked, "spec.paused is set", None);
+        match reason {
+            Some(PauseReason::Failure | PauseReason::Asked) => true,
+            _ if self.seen.paused => {
+                self.pause(PauseReason::Spec, "spec.paused is set", None);
+                true
             }
-            return true;
+            Some(PauseReason::Spec) => {
+                self.end_pause();
+                self.go_to_step(self.status.step);
+                self.note("Resumed", "spec.paused is no longer set");
+                false
+            }
+            _ => false,
         }
-        matches!(reason, Some(PauseReason::Failure | PauseReason::Asked))
     }
 
     fn weigh(&mut self, release: &Release, step: &BTreeMap<String, u32>) {
@@ -61,10 +68,10 @@ impl Machine<'_> {
         }
         let wanted = target.weights();
         let raised = raised(&now, &wanted);
-        if !raised.is_empty() {
-            if let Some((reason, message)) = gates::closed(release, self.seen, &raised) {
-                return self.hold_at(release, reason, message);
-            }
+        if !raised.is_empty()
+            && let Some((reason, message)) = gates::closed(release, self.seen, &raised)
+        {
+            return self.hold_at(release, reason, message);
         }
         self.status.set_table(&target);
         self.status.waiting = None;
@@ -150,7 +157,6 @@ impl Machine<'_> {
             PromotionStrategy::Argo => "Argo Rollouts brings the new version to the stable workloads",
         };
         self.note("Handover", who);
-        self.hand_over(release);
     }
 }
 

@@ -1,0 +1,131 @@
+use graylane::build::{Side, Version};
+use graylane::engine::seen::Replicas;
+use graylane::engine::status::{Phase, WaitReason};
+
+use crate::story::{Story, TWO_STEPS};
+
+fn canary(service: &str) -> Version {
+    Version { service: format!("{service}.shop"), lane: "canary".into() }
+}
+
+#[test]
+fn an_unreachable_proxy_holds_the_raise_and_is_named() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = true;
+    story.wait(30_000);
+    let status = story.status();
+    assert_eq!(status.weight, "canary=5%");
+    assert_eq!(status.waiting.as_ref().unwrap().reason, WaitReason::Acknowledgement);
+    assert_eq!(status.proxies.missing, ["gateway-2"]);
+    assert!(status.message.contains("gateway-2"), "{}", status.message);
+    story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = false;
+    story.until_weight("canary=50%");
+}
+
+#[test]
+fn a_proxy_that_stays_away_takes_the_release_back() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = true;
+    story.wait(61_000);
+    assert!(story.world.lock().weights().is_empty());
+    let status = story.until_phase(Phase::RolledBack);
+    assert!(status.message.contains("gateway-2"), "{}", status.message);
+}
+
+#[test]
+fn or_pauses_it_where_that_is_wanted() {
+    let mut story = Story::of(&format!("{TWO_STEPS}  onFailure: pause\n"));
+    story.until_weight("canary=5%");
+    story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = true;
+    story.wait(200_000);
+    assert_eq!((story.status().phase, story.status().weight.as_str()), (Phase::Paused, "canary=5%"));
+}
+
+#[test]
+fn a_quorum_goes_on_without_the_rest() {
+    let mut story = Story::of(&format!("{TWO_STEPS}  acknowledgement: {{quorum: 80%}}\n"));
+    story.world.lock().proxies.get_mut("orders-canary").unwrap().cut = true;
+    story.until_weight("canary=50%");
+}
+
+#[test]
+fn taking_back_waits_for_nobody() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.wait(1_000);
+    for proxy in story.world.lock().proxies.values_mut() {
+        proxy.cut = true;
+    }
+    story.world.ask("summer", graylane::engine::request::Verb::Abort);
+    story.settle();
+    let inner = story.world.lock();
+    assert!(inner.weights().is_empty());
+    assert!(inner.groups("istio-ingress", Side::Gateway).is_empty());
+    assert!(inner.groups("shop", Side::Outbound).is_empty());
+}
+
+#[test]
+fn a_lane_without_endpoints_gets_no_weight() {
+    let mut story = Story::of(TWO_STEPS);
+    story.world.lock().lanes.insert(canary("payment"), Replicas::default());
+    story.wait(60_000);
+    let status = story.status();
+    assert_eq!(status.waiting.unwrap().reason, WaitReason::Endpoints);
+    assert_eq!(status.weight, "");
+    story.world.lock().lanes.insert(canary("payment"), Replicas { ready: 1, wanted: 1 });
+    story.until_weight("canary=5%");
+}
+
+#[test]
+fn a_lane_that_is_too_small_gets_no_more_weight() {
+    let mut story = Story::of(TWO_STEPS);
+    story.world.lock().lanes.insert(canary("orders"), Replicas { ready: 1, wanted: 1 });
+    story.until_weight("canary=5%");
+    story.wait(60_000);
+    let status = story.status();
+    assert_eq!(status.waiting.as_ref().unwrap().reason, WaitReason::Capacity);
+    assert!(
+        status.message.contains("orders.shop/canary has 1 of 2 ready replicas that 50% needs"),
+        "{}",
+        status.message
+    );
+    story.world.lock().lanes.insert(canary("orders"), Replicas { ready: 2, wanted: 2 });
+    story.until_weight("canary=50%");
+}
+
+#[test]
+fn a_lane_whose_pods_die_is_left_out_of_the_config_at_once() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.wait(1_000);
+    story.world.lock().lanes.insert(canary("payment"), Replicas { ready: 0, wanted: 4 });
+    story.settle();
+    let groups = story.world.lock().groups("shop", Side::Outbound);
+    let ready: Vec<(String, usize)> =
+        groups[0].lanes.destinations.iter().map(|one| (one.service.clone(), one.ready.len())).collect();
+    assert_eq!(ready, [("orders.shop".to_owned(), 1), ("payment.shop".to_owned(), 0)]);
+    assert_eq!(story.world.lock().weights()["canary"], 500);
+}
+
+#[test]
+fn nothing_moves_while_a_route_is_missing() {
+    let world = crate::world::World::shop();
+    let problem = graylane::release::finding::Finding {
+        file: "grayrelease/shop/summer".into(),
+        line: None,
+        path: "spec.members[0].service".into(),
+        message: "VirtualService orders has no route for lane `canary`".into(),
+        mend: "run `graylane generate --adopt`".into(),
+    };
+    world.lock().problems.push(problem);
+    world.add("summer", TWO_STEPS);
+    let mut story = Story::new(world);
+    story.wait(10_000);
+    assert_eq!(story.status().phase, Phase::Invalid);
+    assert!(story.status().message.contains("no route for lane"), "{}", story.status().message);
+    assert!(story.world.lock().groups("istio-ingress", Side::Gateway).is_empty());
+    story.world.lock().problems.clear();
+    story.until_weight("canary=5%");
+}

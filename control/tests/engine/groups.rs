@@ -1,0 +1,56 @@
+use graylane::engine::request::Verb;
+use graylane::engine::status::{Phase, WaitReason};
+
+use crate::story::{Story, TWO_STEPS};
+
+fn with_group(yaml: &str) -> String {
+    format!("{yaml}  group: shop\n")
+}
+
+#[test]
+fn of_two_releases_in_a_group_the_older_goes_first() {
+    let world = crate::world::World::shop();
+    world.add("summer", &with_group(TWO_STEPS));
+    world.add("winter", &with_group(TWO_STEPS));
+    let mut story = Story::new(world);
+    story.until_weight("canary=5%");
+    let waiting = story.world.status("winter").waiting.expect("it waits");
+    assert_eq!(waiting.reason, WaitReason::GroupBusy);
+    assert!(waiting.message.contains("shop/summer"), "{}", waiting.message);
+    story.world.ask("summer", Verb::Abort);
+    story.until_phase(Phase::RolledBack);
+    story.wait(1_000);
+    assert_eq!(story.world.status("winter").weight, "canary=5%");
+}
+
+#[test]
+fn one_that_has_ended_does_not_come_back_over_one_that_runs() {
+    let world = crate::world::World::shop();
+    world.add("summer", &with_group(TWO_STEPS));
+    world.add("winter", &with_group(TWO_STEPS));
+    let mut story = Story::new(world);
+    story.until_weight("canary=5%");
+    story.world.ask("summer", Verb::Abort);
+    story.until_phase(Phase::RolledBack);
+    story.wait(5_000);
+    story.world.ask("summer", Verb::Retry);
+    story.wait(5_000);
+    let waiting = story.status().waiting.expect("it waits");
+    assert_eq!(waiting.reason, WaitReason::GroupBusy);
+    assert_eq!(story.world.lock().weights()["canary"], 500);
+}
+
+#[test]
+fn groups_do_not_wait_for_each_other() {
+    let world = crate::world::World::shop();
+    let other = TWO_STEPS.replace("service: orders}, {service: payment", "service: stock");
+    world.add("summer", TWO_STEPS);
+    world.add("winter", &format!("{other}  carriedHeader: x-winter\n"));
+    let stock = graylane::build::Version { service: "stock.shop".into(), lane: "canary".into() };
+    world.lock().lanes.insert(stock, graylane::engine::seen::Replicas { ready: 4, wanted: 4 });
+    let mut story = Story::new(world);
+    story.until_weight("canary=5%");
+    story.wait(2_000);
+    assert_eq!(story.world.status("winter").weight, "canary=5%");
+    assert_eq!(story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway).len(), 2);
+}

@@ -1,0 +1,12 @@
+//! Stories of releases: the whole engine on a world in memory, with a clock that tests turn.
+
+mod story;
+mod world;
+
+mod crashes;
+mod gates;
+mod groups;
+mod handover;
+mod requests;
+mod steps;
+mod withdrawals;
