@@ -20,8 +20,11 @@ const EXPIRY_MS: Millis = 20 * 60 * 1000;
 /// Slots are renewed when they have less than this left.
 const RENEWAL_MS: Millis = 10 * 60 * 1000;
 
-/// The places where a release has documents.
-pub fn places(release: &Release) -> BTreeSet<Place> {
+/// Answers where the documents of a release go.
+pub type PlacesOf<'a> = &'a dyn Fn(&Release) -> BTreeSet<Place>;
+
+/// The places of a release in a mesh: its entries, and both sides of the sidecars in its namespace.
+pub fn mesh_places(release: &Release) -> BTreeSet<Place> {
     let entry = &release.plan.entry;
     let at = |namespace: &str, side| Place { namespace: namespace.into(), side };
     let mut places: BTreeSet<Place> = entry.gateways.iter().map(|one| at(&one.namespace, Side::Gateway)).collect();
@@ -41,23 +44,25 @@ pub fn places(release: &Release) -> BTreeSet<Place> {
 pub fn wanted(
     namespace: &str,
     objects: &[Object],
+    places_of: PlacesOf<'_>,
     held: &BTreeMap<Place, Option<RawConfig>>,
     now: Millis,
 ) -> BTreeMap<Place, Wanted> {
-    let named = objects.iter().filter_map(|object| object.spec.as_ref().ok()).flat_map(places);
+    let named = objects.iter().filter_map(|object| object.spec.as_ref().ok()).flat_map(places_of);
     let all = named.chain(held.keys().cloned()).filter(|place| place.namespace == namespace);
     let all: BTreeSet<Place> = all.collect();
     let wish = |place: Place| {
         let held = held.get(&place).and_then(Option::as_ref);
-        let wanted = at(&place, objects, held, now);
+        let wanted = at(&place, objects, places_of, held, now);
         (place, wanted)
     };
     all.into_iter().map(wish).collect()
 }
 
-fn at(place: &Place, objects: &[Object], held: Option<&RawConfig>, now: Millis) -> Wanted {
-    let groups: Vec<RawGroup> = objects.iter().filter_map(|object| group(place, object, held, now)).collect();
-    let awaited = objects.iter().any(|object| is_withdrawing(&object.status) && is_at(place, object));
+fn at(place: &Place, objects: &[Object], places_of: PlacesOf<'_>, held: Option<&RawConfig>, now: Millis) -> Wanted {
+    let groups: Vec<RawGroup> =
+        objects.iter().filter_map(|object| group(place, object, places_of, held, now)).collect();
+    let awaited = objects.iter().any(|object| is_withdrawing(&object.status) && is_at(place, object, places_of));
     if groups.is_empty() && !awaited { Wanted::Inert } else { Wanted::Document(groups) }
 }
 
@@ -66,17 +71,23 @@ fn is_withdrawing(status: &Status) -> bool {
 }
 
 /// Of a release that cannot be read, nobody knows where it was.
-fn is_at(place: &Place, object: &Object) -> bool {
-    object.spec.as_ref().map_or(true, |release| places(release).contains(place))
+fn is_at(place: &Place, object: &Object, places_of: PlacesOf<'_>) -> bool {
+    object.spec.as_ref().map_or(true, |release| places_of(release).contains(place))
 }
 
-fn group(place: &Place, object: &Object, held: Option<&RawConfig>, now: Millis) -> Option<RawGroup> {
+fn group(
+    place: &Place,
+    object: &Object,
+    places_of: PlacesOf<'_>,
+    held: Option<&RawConfig>,
+    now: Millis,
+) -> Option<RawGroup> {
     if object.status.exposure == Exposure::Absent {
         return None;
     }
     let last = held.and_then(|document| document.groups.iter().find(|group| group.rollout == object.id));
     let Ok(release) = &object.spec else { return last.cloned() };
-    if !places(release).contains(place) {
+    if !places_of(release).contains(place) {
         return None;
     }
     let status = &object.status;

@@ -101,7 +101,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             ..Seen::default()
         };
         let Ok(release) = &object.spec else { return seen };
-        let places = documents::places(release);
+        let places = self.delivery.places_of(release);
         seen.busy = owner(objects, object).map(|owner| owner.id.clone());
         seen.stopped = places.iter().any(|place| self.delivery.is_stopped(&place.namespace));
         seen.versions = self.ground.versions(release);
@@ -184,7 +184,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             gone.remove(&object.uid);
             let basis = Some(Basis::of(object));
             let namespaces: BTreeSet<String> = match &object.spec {
-                Ok(release) => documents::places(release).into_iter().map(|place| place.namespace).collect(),
+                Ok(release) => self.delivery.places_of(release).into_iter().map(|place| place.namespace).collect(),
                 Err(_) => self.delivery.places().into_iter().map(|place| place.namespace).collect(),
             };
             let memory = self.memory.entry(object.uid.clone()).or_default();
@@ -214,7 +214,8 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             }
             let places = self.delivery.places().into_iter().filter(|place| place.namespace == namespace);
             let held = places.map(|place| (place.clone(), self.delivery.held(&place))).collect();
-            let wanted = documents::wanted(&namespace, objects, &held, now);
+            let wanted =
+                documents::wanted(&namespace, objects, &|release| self.delivery.places_of(release), &held, now);
             let floor = objects.iter().map(|object| object.status.generation).max().unwrap_or(0);
             match self.delivery.deliver(&namespace, &wanted, floor).await {
                 Ok(generations) => {

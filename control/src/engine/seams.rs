@@ -4,12 +4,13 @@
 //! Questions (`fn`) are answered from what is at hand and never wait; only what changes the world is
 //! `async`. Every change is fenced: it is refused when somebody else changed the same thing since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use graylane_policy::raw::{RawConfig, RawGroup};
 
 use super::Millis;
+use super::documents;
 use super::request::Request;
 use super::seen::{Arrival, Replicas, Workload};
 use super::status::Status;
@@ -135,6 +136,11 @@ pub trait Delivery {
     /// The document that a place holds now: what was decided for it before, such as when its slots
     /// expire, or the groups of a release that has become unreadable since.
     fn held(&self, place: &Place) -> Option<RawConfig>;
+
+    /// Where the documents of a release go.
+    fn places_of(&self, release: &Release) -> BTreeSet<Place> {
+        documents::mesh_places(release)
+    }
 
     /// Every place that holds something.
     fn places(&self) -> Vec<Place>;

@@ -89,5 +89,6 @@ fn deaths(seed: u64, operations: u64) -> BTreeMap<u64, bool> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    (1..=operations).filter_map(|operation| (next() % 3 == 0).then(|| (operation, next() % 2 == 0))).collect()
+    let drawn = (1..=operations).map(|operation| (operation, next()));
+    drawn.filter(|(_, draw)| draw % 3 == 0).map(|(operation, draw)| (operation, draw & (1 << 40) == 0)).collect()
 }

@@ -330,7 +330,7 @@ impl Ground for World {
 
     fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival {
         let inner = self.lock();
-        let places = documents::places(release);
+        let places = documents::mesh_places(release);
         let mut arrival = Arrival { known: true, ..Arrival::default() };
         for (name, proxy) in &inner.proxies {
             let here = |place: &&Place| place.namespace == proxy.namespace && proxy.sides.contains(&place.side);
