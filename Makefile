@@ -1,7 +1,7 @@
 # Every command of the project. Each does its own set-up on a fresh machine; what it takes is in scripts/.
 # Two suffice to begin with: `make demo` and `make test`.
 
-.PHONY: help demo test test-cluster lint bench bench-load filter generate clean
+.PHONY: help demo test test-cluster test-mesh lint bench bench-load filter generate clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ test: ## all tests, the fast ones first; STAGE="native envoy" runs only those
 
 test-cluster: ## the tests on a real API server; SMOKE=1 or NAME="part of a name" runs only some
 	@scripts/test-cluster.sh $(NAME)
+
+test-mesh: ## the tests on a real mesh: API server, istiod, Envoys as gateway and sidecars; SMOKE and NAME as above
+	@scripts/test-mesh.sh $(NAME)
 
 lint: ## formatting, clippy, rustdoc, licences, shell scripts
 	@scripts/lint.sh

@@ -1,16 +1,24 @@
-//! Test beds: a real API server.
+//! Test beds: a real API server, and a real mesh on top of it.
 //!
-//! [`Bed::cluster`] is etcd, kube-apiserver and kube-controller-manager. All of it ends with the bed,
-//! also when the test panics, and then shows its logs.
+//! [`Bed::cluster`] is etcd, kube-apiserver and kube-controller-manager. [`Bed::mesh`] adds istiod,
+//! docker-registry and a kubelet of our own: what is applied as ordinary Deployments and Services gets
+//! pods, each with a network of its own, a toy app and a real Envoy. All of it ends with the bed, also
+//! when the test panics, and then shows its logs.
 //!
 //! The addresses are fixed, so a test binary runs in namespaces of its own: `scripts/in-bed.sh`, which
-//! `make test-cluster` does.
+//! `make test-cluster` and `make test-mesh` do.
 
 mod apply;
 mod cluster;
 mod command;
 mod files;
+mod istio;
+mod kubelet;
+mod mesh;
+mod network;
 mod part;
+mod proxy;
+mod registry;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -24,19 +32,32 @@ use tokio::runtime::Runtime;
 use self::cluster::Cluster;
 pub use self::command::Said;
 use self::files::Folder;
+pub use self::kubelet::Running;
+use self::kubelet::{Kubelet, Yard};
+use self::mesh::Mesh;
+use self::network::Network;
+pub use self::network::Place;
 pub use self::part::Part;
+use self::proxy::Trust;
+use crate::paths::{self, Release};
 
 /// What a bed is to have.
 #[derive(Clone, Debug)]
 pub struct Setup {
     controllers: bool,
+    mesh: bool,
+    mtls: bool,
+    workers: u32,
 }
 
 /// A running bed. Its methods wait, so they are for tests that are no async functions; what is async
 /// runs under [`Bed::block_on`].
 pub struct Bed {
+    // Dropped in this order: what uses the API server before it.
+    mesh: Option<Mesh>,
     client: Client,
     cluster: Cluster,
+    host: Ipv4Addr,
     runtime: Runtime,
     // Last, so that its logs are shown after everything has ended.
     folder: Folder,
@@ -56,9 +77,9 @@ pub fn tell(setup: &Setup, story: impl FnOnce(&Bed) -> Result<()>) {
         eprintln!("skipped: {missing:?}");
         return;
     }
-    let bed = setup.start().unwrap_or_else(|error| panic!("{error:?}"));
+    let bed = setup.start().unwrap_or_else(|error| panic!("{error:#}"));
     // The panic comes while the bed is alive, so that dropping it shows the logs.
-    story(&bed).unwrap_or_else(|error| panic!("{error:?}"));
+    story(&bed).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 // === impl Setup ===
@@ -71,6 +92,21 @@ impl Setup {
         self
     }
 
+    /// With mutual TLS between all proxies: istiod with its CA, and Istio's agent in every pod.
+    #[must_use]
+    pub fn mtls(mut self) -> Self {
+        self.mtls = true;
+        self
+    }
+
+    /// Worker threads of every Envoy; one if nothing is said. The annotation `bed.graylane.io/workers` of
+    /// a pod overrides it.
+    #[must_use]
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Starts everything and waits until it is ready.
     ///
     /// # Errors
@@ -79,14 +115,48 @@ impl Setup {
         let number = BEDS.fetch_add(1, Ordering::Relaxed) + 1;
         let folder = Folder::new(number)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let host = Ipv4Addr::new(127, 77, 0, number);
+        let network = self.mesh.then(|| Network::new(number)).transpose()?;
+        let host = network.as_ref().map_or(Ipv4Addr::new(127, 77, 0, number), Network::host);
         let (cluster, client) = {
             let _inside = runtime.enter();
-            Cluster::start(&folder, host, self.controllers, &[])?
+            let flags: &[&str] = if self.mesh { &INJECTING } else { &[] };
+            Cluster::start(&folder, host, self.controllers, flags)?
         };
-        Ok(Bed { client, cluster, runtime, folder })
+        let mut bed = Bed { mesh: None, client, cluster, host, runtime, folder };
+        if let Some(network) = network {
+            bed.mesh = Some(self.start_mesh(&bed, network)?);
+        }
+        bed.folder.keep(false);
+        Ok(bed)
+    }
+
+    fn start_mesh(&self, bed: &Bed, network: Network) -> Result<Mesh> {
+        let (host, kubeconfig) = (bed.host, bed.kubeconfig());
+        bed.apply(NODE_AND_POLICIES)?;
+        bed.apply(&istio::objects(self.mtls)?)?;
+        let istiod = istio::start(&bed.folder, host, kubeconfig, self.mtls)?;
+        let registry = registry::start(&bed.folder, host)?;
+        let trust =
+            || Ok::<_, anyhow::Error>(Trust { kubeconfig: kubeconfig.into(), kubectl: files::program("kubectl")? });
+        let mtls = self.mtls.then(trust).transpose()?;
+        let yard = Yard {
+            client: bed.client(),
+            network,
+            mesh: proxy::Mesh { host, envoy: paths::envoy(Release::Newest)?, workers: self.workers, mtls },
+            folder: bed.folder.path("pods"),
+            graylane: paths::graylane_dir()?.join("graylane"),
+        };
+        let _inside = bed.runtime.enter();
+        Ok(Mesh { kubelet: Kubelet::start(yard), istiod, registry })
     }
 }
+
+/// The node of all pods, and what puts pods on it and proxies into them.
+const NODE_AND_POLICIES: &str = include_str!("bed/yaml/mesh.yaml");
+
+/// Policies that change objects are beta in Kubernetes 1.34, and off by default.
+const INJECTING: [&str; 2] =
+    ["--feature-gates=MutatingAdmissionPolicy=true", "--runtime-config=admissionregistration.k8s.io/v1beta1=true"];
 
 // === impl Bed ===
 
@@ -94,7 +164,13 @@ impl Bed {
     /// A bed with etcd, the API server and the controller manager.
     #[must_use]
     pub fn cluster() -> Setup {
-        Setup { controllers: true }
+        Setup { controllers: true, mesh: false, mtls: false, workers: 1 }
+    }
+
+    /// The same with istiod, docker-registry and pods that run.
+    #[must_use]
+    pub fn mesh() -> Setup {
+        Setup { mesh: true, ..Self::cluster() }
     }
 
     /// A client with all rights.
@@ -167,6 +243,8 @@ impl fmt::Debug for Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        self.folder.keep(thread::panicking());
+        if thread::panicking() {
+            self.folder.keep(true);
+        }
     }
 }

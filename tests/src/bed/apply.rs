@@ -29,11 +29,19 @@ async fn apply_one(client: &Client, object: Value) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match write(client, &kind, name, &object).await {
-            // The kind is not served yet.
-            Err(Error::Api(status)) if status.code == 404 && Instant::now() < deadline => {}
+            Err(error) if is_unknown_kind(&error) && Instant::now() < deadline => {}
             result => return Ok(result?),
         }
         sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// True also while the CRD has been applied and is not served yet.
+fn is_unknown_kind(error: &Error) -> bool {
+    match error {
+        Error::Discovery(_) => true,
+        Error::Api(status) => status.code == 404,
+        _ => false,
     }
 }
 

@@ -56,7 +56,8 @@ impl Folder {
         // In memory in a bed's namespaces, so that etcd waits for no disk.
         let data = Path::new("/run/graylane-bed").join(name);
         fs::create_dir_all(&data).with_context(|| format!("make {}", data.display()))?;
-        Ok(Self { root, data, keep: false })
+        // Until the bed stands, its logs are wanted.
+        Ok(Self { root, data, keep: true })
     }
 
     pub(super) fn root(&self) -> &Path {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::poll;
 
@@ -83,9 +83,33 @@ impl Part {
         recipe: Recipe,
         ready: impl Fn() -> Result<()> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let part = Self { name: name.to_owned(), recipe, ready: Box::new(ready), child: Mutex::default() };
+        let part = Self::new(name, recipe, ready);
         part.start()?;
         Ok(part)
+    }
+
+    /// One that does not run yet.
+    pub(super) fn new(name: &str, recipe: Recipe, ready: impl Fn() -> Result<()> + Send + Sync + 'static) -> Self {
+        Self { name: name.to_owned(), recipe, ready: Box::new(ready), child: Mutex::default() }
+    }
+
+    /// Starts it after it has ended by itself, or was killed.
+    pub(super) fn start_again(&self) -> Result<()> {
+        if self.ended()?.is_some() {
+            self.reap()?;
+        }
+        self.start_without_waiting()
+    }
+
+    /// True while its process runs, frozen or not.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.child().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Asks it to end, and does not wait.
+    pub(super) fn ask_to_end(&self) -> Result<()> {
+        self.signal(Signal::TERM)
     }
 
     /// Starts it, if it does not run, and waits until it is ready.
@@ -130,7 +154,7 @@ impl Part {
     pub fn stop(&self) -> Result<()> {
         self.signal(Signal::TERM)?;
         let asked = poll::until_true("its end", GRACE, || matches!(self.ended(), Ok(Some(_))));
-        asked.or_else(|_| self.signal(Signal::KILL))?;
+        asked.or_else(|_| self.signal_all(Signal::KILL))?;
         self.reap()
     }
 
@@ -139,7 +163,7 @@ impl Part {
     /// # Errors
     /// When it does not run.
     pub fn kill(&self) -> Result<()> {
-        self.signal(Signal::KILL)?;
+        self.signal_all(Signal::KILL)?;
         self.reap()
     }
 
@@ -148,7 +172,7 @@ impl Part {
     /// # Errors
     /// When it does not run.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal_all(Signal::STOP)
     }
 
     /// Lets it go on after [`Part::freeze`].
@@ -156,7 +180,7 @@ impl Part {
     /// # Errors
     /// When it does not run.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT)
+        self.signal_all(Signal::CONT)
     }
 
     /// Its process id.
@@ -184,6 +208,12 @@ impl Part {
     fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.id()?)?;
         kill_process(Pid::from_raw(id).context("no process id")?, signal).with_context(|| self.name.clone())
+    }
+
+    /// To it and to what it has started, such as the Envoy of an agent.
+    fn signal_all(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.id()?)?;
+        kill_process_group(Pid::from_raw(id).context("no process id")?, signal).with_context(|| self.name.clone())
     }
 
     fn reap(&self) -> Result<()> {

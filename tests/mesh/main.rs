@@ -1,0 +1,3 @@
+//! On a real mesh: API server, istiod, Istio's agent, and an Envoy in every pod.
+
+mod smoke;
