@@ -6,6 +6,7 @@
 
 pub mod decide;
 pub mod documents;
+mod healing;
 pub mod request;
 pub mod run;
 pub mod seams;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Millis;
 use super::decide::{Action, Decision, decide};
 use super::documents::{self, Basis};
+use super::healing::Healing;
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase, Status};
@@ -27,6 +28,7 @@ pub struct Engine<S, D, G> {
     memory: BTreeMap<String, Memory>,
     generations: BTreeMap<Place, u64>,
     dirty: BTreeSet<String>,
+    healing: Healing,
     first: bool,
 }
 
@@ -46,6 +48,8 @@ pub struct Pass {
     pub changed: bool,
     /// True while proxies are waited for, so that asking them often is worth it.
     pub awaits_proxies: bool,
+    /// Namespaces whose proxies got their config again because some had crashed.
+    pub healed: Vec<String>,
     /// What went wrong; it will be tried again.
     pub errors: Vec<(String, SeamError)>,
 }
@@ -62,6 +66,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             memory: BTreeMap::new(),
             generations: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            healing: Healing::default(),
             first: true,
         }
     }
@@ -84,6 +89,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             }
         }
         self.find_dirty(&objects);
+        self.heal(&objects, now, &mut pass);
         self.deliver(&objects, now, &mut pass).await;
         for (index, action) in later {
             self.act(&objects[index], action, &mut pass).await;
@@ -203,6 +209,17 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             self.dirty.extend(self.delivery.places().into_iter().map(|place| place.namespace));
         }
         self.dirty.extend(self.delivery.disturbed());
+    }
+
+    /// Filters that crashed get their config again, as often as is safe.
+    fn heal(&mut self, objects: &[Object], now: Millis, pass: &mut Pass) {
+        let shown = objects.iter().filter(|object| object.status.exposure != Exposure::Absent);
+        let wounded = shown.filter_map(|object| object.spec.as_ref().ok()).flat_map(|one| self.ground.wounded(one));
+        for namespace in self.healing.due(&wounded.collect(), now) {
+            self.delivery.renew(&namespace);
+            pass.healed.push(namespace.clone());
+            self.dirty.insert(namespace);
+        }
     }
 
     async fn deliver(&mut self, objects: &[Object], now: Millis, pass: &mut Pass) {

@@ -130,6 +130,10 @@ pub trait Delivery {
         floor: u64,
     ) -> impl Future<Output = Result<BTreeMap<Place, u64>, SeamError>> + Send;
 
+    /// Makes the next delivery to a namespace give every document a new generation, changed or not. This
+    /// brings a filter back that crashed: it stays out of service until its config changes.
+    fn renew(&self, namespace: &str);
+
     /// Whether the config of a namespace was stopped by hand; then nothing is delivered there.
     fn is_stopped(&self, namespace: &str) -> bool;
 
@@ -175,6 +179,10 @@ pub trait Ground {
 
     /// How the proxies of a release stand with these generations.
     fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival;
+
+    /// Namespaces with proxies of the release that answer, but on which fewer workers run their document
+    /// than did before, and not just for a moment: some have crashed.
+    fn wounded(&self, release: &Release) -> BTreeSet<String>;
 
     /// Gives the stable workload of a service the version of a lane.
     fn copy_template(

@@ -129,3 +129,21 @@ fn nothing_moves_while_a_route_is_missing() {
     story.world.lock().problems.clear();
     story.until_weight("canary=5%");
 }
+
+#[test]
+fn a_filter_that_crashed_gets_its_config_again_but_not_without_end() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until("the first wait", |status| status.phase == Phase::Paused);
+    story.wait(1_000);
+    let before = story.world.lock().writes;
+    story.world.lock().proxies.get_mut("gateway-1").unwrap().crashed = true;
+    story.wait(200);
+    assert!(!story.world.lock().proxies["gateway-1"].crashed, "healed by a new generation");
+    assert_eq!(story.world.lock().writes - before, 1);
+    for _ in 0..100 {
+        story.world.lock().proxies.get_mut("gateway-1").unwrap().crashed = true;
+        story.wait(200);
+    }
+    let writes = story.world.lock().writes - before;
+    assert!((2..=5).contains(&writes), "{writes} writes in 20 s");
+}

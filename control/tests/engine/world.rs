@@ -30,6 +30,7 @@ pub struct Inner {
     pub problems: Vec<Finding>,
     pub stopped: bool,
     pub disturbed: BTreeSet<String>,
+    pub renewed: BTreeSet<String>,
     /// Weights of each delivered entry document, in order, without repetition.
     pub course: Vec<BTreeMap<String, u32>>,
     pub writes: u32,
@@ -46,6 +47,7 @@ pub struct Proxy {
     pub namespace: String,
     pub sides: Vec<Side>,
     pub cut: bool,
+    pub crashed: bool,
     pub runs: BTreeMap<Place, u64>,
 }
 
@@ -190,7 +192,8 @@ impl Inner {
         for proxy in self.proxies.values_mut().filter(|proxy| !proxy.cut) {
             for (place, (generation, _)) in &held {
                 if place.namespace == proxy.namespace && proxy.sides.contains(&place.side) {
-                    proxy.runs.insert(place.clone(), *generation);
+                    let before = proxy.runs.insert(place.clone(), *generation);
+                    proxy.crashed &= before == Some(*generation);
                 }
             }
         }
@@ -256,8 +259,9 @@ impl Delivery for World {
         wanted: &BTreeMap<Place, Wanted>,
         floor: u64,
     ) -> Result<BTreeMap<Place, u64>, SeamError> {
+        let renews = self.lock().renewed.remove(namespace);
         let differs = |inner: &Inner, place: &Place, wanted: &Wanted| {
-            inner.held.get(place).is_none_or(|(_, held)| held != wanted)
+            renews || inner.held.get(place).is_none_or(|(_, held)| held != wanted)
         };
         let needed = wanted.iter().any(|(place, wanted)| differs(&self.lock(), place, wanted));
         let dies = if needed { self.operate(namespace).await? } else { false };
@@ -279,6 +283,10 @@ impl Delivery for World {
         let inner = self.lock();
         let documents = wanted.iter().filter(|(_, wanted)| matches!(wanted, Wanted::Document(_)));
         Ok(documents.filter_map(|(place, _)| Some((place.clone(), inner.held.get(place)?.0))).collect())
+    }
+
+    fn renew(&self, namespace: &str) {
+        self.lock().renewed.insert(namespace.into());
     }
 
     fn is_stopped(&self, _: &str) -> bool {
@@ -346,6 +354,11 @@ impl Ground for World {
             }
         }
         arrival
+    }
+
+    fn wounded(&self, _: &Release) -> BTreeSet<String> {
+        let inner = self.lock();
+        inner.proxies.values().filter(|proxy| proxy.crashed).map(|proxy| proxy.namespace.clone()).collect()
     }
 
     async fn copy_template(&self, release: &Release, service: &str, lane: &str) -> Result<(), SeamError> {
