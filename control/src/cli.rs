@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod push;
 mod render;
+mod run;
 mod schema;
 
 use std::ffi::OsString;
@@ -55,6 +56,8 @@ enum Command {
     Render(render::Args),
     /// Bring the releases of a folder to its Envoys, and wait until every worker runs them
     Push(push::Args),
+    /// Run the releases of a folder on its Envoys
+    Run(run::Args),
     /// Say where a request would go, and why
     Explain(explain::Args),
     /// Print the JSON Schema of the filter's config, or of release files
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Render(args) => render::run(&args),
         Command::Push(args) => push::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -4,9 +4,14 @@
 //! Only `state.json` and the ECDS files are written, each in one step, so that neither an Envoy nor
 //! another `graylane` ever reads half a file.
 
+pub mod asks;
+pub mod deliver;
+pub mod ground;
 pub mod proxies;
 pub mod push;
+pub mod run;
 pub mod state;
+pub mod store;
 mod write;
 
 use std::fs::File;
@@ -145,8 +150,23 @@ impl Folder {
         write::json(&self.dir.join(STATE), state)
     }
 
+    /// Where the status of a release is kept: `status/<namespace>.<name>.json`.
+    pub fn status_file(&self, id: &str) -> PathBuf {
+        self.dir.join("status").join(file_name(id))
+    }
+
+    /// Where a person asks something of a release: `requests/<namespace>.<name>.json`.
+    pub fn request_file(&self, id: &str) -> PathBuf {
+        self.dir.join("requests").join(file_name(id))
+    }
+
     /// The folder itself.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// The file of a release; a name is a DNS label, so the dot parts it from its namespace.
+fn file_name(id: &str) -> String {
+    format!("{}.json", id.replace('/', "."))
 }

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-async fn interrupted() -> std::io::Result<&'static str> {
+pub(super) async fn interrupted() -> std::io::Result<&'static str> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(tokio::select! {

@@ -123,7 +123,7 @@ impl Stage {
             concurrency: 1,
             filters: vec![spec(Side::Inbound, &pod.name()), spec(Side::Outbound, &pod.name())],
         }));
-        ProxiesFile { module: filter.into(), proxies }
+        ProxiesFile { module: filter.into(), proxies, versions: Vec::new() }
     }
 
     async fn start_apps(&mut self) -> Result<()> {

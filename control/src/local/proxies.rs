@@ -17,6 +17,22 @@ pub struct ProxiesFile {
     pub module: PathBuf,
     /// The Envoys.
     pub proxies: Vec<ProxySpec>,
+    /// Where versions are asked whether they can serve; one that is not listed is taken to be ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<VersionSpec>,
+}
+
+/// One replica of a version of a service as written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VersionSpec {
+    /// The service, by its name or by `<service>.<namespace>`.
+    pub service: String,
+    /// The lane, or `stable`.
+    pub lane: String,
+    /// `host:port` with an optional path. With a path it is asked by HTTP and is ready when it answers
+    /// below 500; without one it is ready when it takes a connection.
+    pub probe: String,
 }
 
 /// One Envoy as written.
@@ -55,6 +71,21 @@ pub struct Proxies {
     pub module: PathBuf,
     /// The Envoys.
     pub proxies: Vec<Proxy>,
+    /// Where versions are asked whether they can serve.
+    pub probes: Vec<Probe>,
+}
+
+/// A checked probe of one replica.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Probe {
+    /// The service as written.
+    pub service: String,
+    /// The lane, or `stable`.
+    pub lane: String,
+    /// `host:port`.
+    pub addr: String,
+    /// Path and query to ask for, if it is asked by HTTP.
+    pub path: Option<String>,
 }
 
 /// A checked Envoy.
@@ -113,7 +144,7 @@ fn problems(file: &str, dir: &Path, written: &ProxiesFile) -> Vec<Finding> {
         if !names.insert(&proxy.name) {
             add(format!("{path}.name"), format!("`{}` is taken", proxy.name), "give each proxy its own name");
         }
-        if !proxy.admin.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        if !is_address(&proxy.admin) {
             add(format!("{path}.admin"), format!("`{}` is no address", proxy.admin), "write it like `127.0.0.1:9901`");
         }
         if proxy.concurrency == 0 {
@@ -131,7 +162,27 @@ fn problems(file: &str, dir: &Path, written: &ProxiesFile) -> Vec<Finding> {
             }
         }
     }
+    for (index, version) in written.versions.iter().enumerate() {
+        let probe = probe(version);
+        if !is_address(&probe.addr) {
+            let message = format!("`{}` is no address", version.probe);
+            add(format!("versions[{index}].probe"), message, "write it like `127.0.0.1:8080/healthz`");
+        }
+    }
     problems
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn probe(written: &VersionSpec) -> Probe {
+    let text = written.probe.strip_prefix("http://").unwrap_or(&written.probe);
+    let (addr, path) = match text.find('/') {
+        Some(at) => (text[..at].to_owned(), Some(text[at..].to_owned())),
+        None => (text.to_owned(), None),
+    };
+    Probe { service: written.service.clone(), lane: written.lane.clone(), addr, path }
 }
 
 fn checked(dir: &Path, written: ProxiesFile) -> Proxies {
@@ -145,7 +196,8 @@ fn checked(dir: &Path, written: ProxiesFile) -> Proxies {
     };
     // Envoy resolves the path in its own working directory, so it must be absolute.
     let module = module.canonicalize().unwrap_or(module);
-    Proxies { module, proxies: written.proxies.into_iter().map(proxy).collect() }
+    let probes = written.versions.iter().map(probe).collect();
+    Proxies { module, proxies: written.proxies.into_iter().map(proxy).collect(), probes }
 }
 
 // === impl Proxies ===
