@@ -3,6 +3,7 @@
 mod app;
 mod demo;
 mod explain;
+mod generate;
 mod push;
 mod render;
 mod run;
@@ -60,6 +61,8 @@ enum Command {
     Run(run::Args),
     /// Say where a request would go, and why
     Explain(explain::Args),
+    /// Print VirtualServices and DestinationRules with a route for each lane, new or from a file
+    Generate(generate::Args),
     /// Print the JSON Schema of the filter's config, or of release files
     Schema(schema::Args),
     /// Show it all on this machine: a gateway and four services on real Envoys
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Push(args) => push::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::App(args) => app::run(&args),

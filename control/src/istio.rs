@@ -7,8 +7,10 @@
 pub mod assign;
 pub mod config;
 pub mod held;
+pub mod manifest;
 pub mod module;
 pub mod object;
+pub mod routes;
 pub mod stanza;
 pub mod types;
 mod wasmplugin;

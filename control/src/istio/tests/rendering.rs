@@ -9,14 +9,14 @@ use crate::build::Side;
 use crate::istio::assign::{Order, assign};
 use crate::istio::config::Emitter;
 use crate::istio::held::Held;
+use crate::istio::manifest::yaml;
 use crate::istio::module::Module;
 use crate::istio::stanza::{Marks, Wiring, entry_stanza, stanza};
 
 /// Compares with the file, or writes it.
 fn is_as_in(file: &str, objects: &[DynamicObject]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../istio/rendered").join(file);
-    let rendered: Vec<String> = objects.iter().map(|object| serde_saphyr::to_string(object).unwrap()).collect();
-    let text = rendered.join("---\n");
+    let text = yaml(objects);
     if std::env::var("GRAYLANE_GOLDEN").is_ok_and(|what| what == "write") {
         std::fs::write(&path, &text).unwrap();
     }
