@@ -1,22 +1,78 @@
-//! The bed itself: real pods answer through real proxies.
+//! The bed itself: real pods answer through real proxies, and istiod brings them our filter.
 
 use anyhow::{Result, ensure};
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::Ask;
-use graylane_tests::poll;
+use graylane_tests::poll::{self, PATIENCE};
+
+use crate::wiring::{self, Module};
 
 #[test]
-fn smoke_the_shop_answers_through_gateway_and_sidecars() {
+fn smoke_testers_reach_the_canary_on_every_hop_through_filters_that_istiod_brought() {
     bed::tell(&Bed::mesh(), |bed| {
         bed.shop()?;
-        let path = poll::until("an answer", poll::PATIENCE, || path(bed, &Ask::get("shop.example.com", "/")))?;
-        ensure!(path == ["orders-stable", "stock-stable"], "{path:?}");
-        Ok(())
+        poll::until("the shop", PATIENCE, || takes(bed, &anybody(), ["orders-stable", "stock-stable"]))?;
+        wiring::install(bed)?;
+        wiring::push(bed, 1, &Module::file()?)?;
+        for (role, namespace, deployment) in FILTERS {
+            bed.pod(namespace, deployment)?.admin().wait_for_generation(role, 1, 2)?;
+        }
+        takes(bed, &tester(), ["orders-canary", "stock-canary"])?;
+        takes(bed, &anybody(), ["orders-stable", "stock-stable"])?;
+        // Labels are split as Istio's extraStatTags do it.
+        let labels =
+            [("service", "orders.shop"), ("rollout", "shop/summer"), ("lane", "canary"), ("status_code", "200")];
+        let gateway = bed.pod("istio-ingress", "gateway")?;
+        poll::until("the count of the tester's request", PATIENCE, || {
+            let counted = gateway.stats()?.sum("graylane_requests_total", &labels);
+            ensure!(counted == 1.0, "{counted}");
+            Ok(())
+        })
     });
 }
 
-/// Who answered, in the order of the calls.
-fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
+#[test]
+fn smoke_an_agent_pulls_the_filter_from_a_registry() {
+    bed::tell(&Bed::mesh(), |bed| {
+        bed.shop()?;
+        bed.kubectl(&["-n", "shop", "patch", "deployment", "stock", "--patch", WITH_AGENT])?;
+        bed.wait_for_deployments("shop")?;
+        let image = bed.push_module(&graylane_tests::paths::filter()?, "graylane/filter", "v1")?;
+        wiring::install(bed)?;
+        wiring::push(bed, 1, &Module::image(&image))?;
+        let stock = bed.pod("shop", "stock")?;
+        stock.admin().wait_for_generation("inbound", 1, 2)?;
+        poll::until("an answer", PATIENCE, || takes(bed, &anybody(), ["orders-stable", "stock-stable"]))?;
+        let labels = [("service", "stock.shop"), ("lane", "stable"), ("direction", "inbound")];
+        poll::until("the count of the request", PATIENCE, || {
+            let counted = stock.stats()?.sum("graylane_requests_total", &labels);
+            ensure!(counted >= 1.0, "{counted}");
+            Ok(())
+        })
+    });
+}
+
+/// Every filter of the shop.
+const FILTERS: [(&str, &str, &str); 5] = [
+    ("gateway", "istio-ingress", "gateway"),
+    ("outbound", "shop", "orders"),
+    ("inbound", "shop", "orders-canary"),
+    ("inbound", "shop", "stock"),
+    ("inbound", "shop", "stock-canary"),
+];
+
+const WITH_AGENT: &str = r#"{"spec": {"template": {"metadata": {"annotations": {"bed.graylane.io/proxy": "agent"}}}}}"#;
+
+fn anybody() -> Ask {
+    Ask::get("shop.example.com", "/")
+}
+
+fn tester() -> Ask {
+    anybody().header("x-user-group", "beta")
+}
+
+/// Checks who answers, in the order of the calls.
+fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
     let answer = bed.ask(ask)?;
     ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
     let mut names = Vec::new();
@@ -25,5 +81,6 @@ fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
         names.push(at.to_owned());
         seen = seen["next"].take();
     }
-    Ok(names)
+    ensure!(names == wanted, "{names:?} answered, not {wanted:?}; then came {seen}");
+    Ok(())
 }

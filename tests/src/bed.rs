@@ -39,6 +39,7 @@ use self::network::Network;
 pub use self::network::Place;
 pub use self::part::Part;
 use self::proxy::Trust;
+pub use self::registry::Image;
 use crate::paths::{self, Release};
 
 /// What a bed is to have.

@@ -1,5 +1,6 @@
 //! What a bed with a mesh can be asked for.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
-use super::Bed;
 use super::istio;
 use super::kubelet::{Kubelet, Running};
 use super::part::Part;
+use super::registry::Image;
+use super::{Bed, registry};
 use crate::client::{Answer, Ask};
 use crate::{client, poll};
 
@@ -119,6 +121,15 @@ impl Bed {
     /// When the bed has no mesh.
     pub fn registry(&self) -> Result<&Part> {
         Ok(&self.started_mesh()?.registry)
+    }
+
+    /// Puts a module into the registry, as an image that Istio's agents pull.
+    ///
+    /// # Errors
+    /// When the bed has no mesh, or the registry refuses it.
+    pub fn push_module(&self, module: &Path, name: &str, tag: &str) -> Result<Image> {
+        self.started_mesh()?;
+        registry::push(&self.folder, self.host, module, name, tag)
     }
 
     fn started_mesh(&self) -> Result<&Mesh> {

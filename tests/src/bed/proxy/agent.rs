@@ -1,6 +1,7 @@
 //! Istio's agent, which runs an Envoy, pulls its Wasm modules and gets its certificates.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,10 +9,11 @@ use anyhow::{Context, Result, ensure};
 use graylane_policy::metric::LABELS;
 use serde_json::json;
 
-use super::{Identity, Mesh, Trust};
+use super::envoy::{cluster, route};
+use super::{APP_HEALTH, Identity, Mesh, Trust};
 use crate::bed::files;
 use crate::bed::istio::{SECURE_XDS, XDS};
-use crate::bed::kubelet::ADMIN;
+use crate::bed::kubelet::{ADMIN, APP};
 use crate::bed::part::Recipe;
 use crate::bed::registry;
 
@@ -24,7 +26,7 @@ pub(super) fn recipe(mesh: &Mesh, identity: &Identity, recipe: Recipe, folder: &
         .args(["unshare", "--mount", "sh", "-c", &format!("mount -t tmpfs tmpfs {CACHE} && exec \"$@\""), "sh"])
         .args([agent.as_os_str()])
         .args(["proxy", identity.kind(), "--domain", &identity.domain()])
-        .args(["--proxyComponentLogLevel=wasm:info", "--log_output_level=default:warn,wasm:info"])
+        .args(["--proxyComponentLogLevel=wasm:info,misc:error", "--log_output_level=default:warn,wasm:info"])
         .env("PROXY_CONFIG", config(mesh, identity, folder)?.to_string())
         .env("INSTANCE_IP", identity.ip.to_string())
         .env("POD_NAME", identity.name())
@@ -67,14 +69,28 @@ fn config(mesh: &Mesh, identity: &Identity, folder: &Path) -> Result<serde_json:
     Ok(config)
 }
 
-/// Istio's own template, with an admin listener that the tests reach.
+/// Istio's own template, with an admin listener that the tests reach, and with a path to the app, whose
+/// readiness Istio's agent would ask for on a port of its own.
 fn template(folder: &Path) -> Result<PathBuf> {
-    const LOCAL: &str = "\"address\": \"{{ .localhost }}\",\n        \"port_value\": {{ .config.ProxyAdminPort }}";
+    const ADMIN_AT: &str = "\"address\": \"{{ .localhost }}\",\n        \"port_value\": {{ .config.ProxyAdminPort }}";
+    const CLUSTERS: &str = "\"static_resources\": {\n    \"clusters\": [";
+    const READY: &str =
+        "{\n                            \"match\": {\n                              \"prefix\": \"/healthz/ready\"";
     let source = files::components()?.join("istio/envoy_bootstrap.json");
-    let text = fs::read_to_string(&source).with_context(|| format!("read {}", source.display()))?;
-    ensure!(text.contains(LOCAL), "the admin listener looks different in {}", source.display());
+    let mut text = fs::read_to_string(&source).with_context(|| format!("read {}", source.display()))?;
+    let app = cluster("bed-app", Ipv4Addr::LOCALHOST, APP);
+    let route = route(&(APP_HEALTH, "bed-app", ""));
+    let edits = [
+        (ADMIN_AT, ADMIN_AT.replace(".localhost", ".wildcard")),
+        (CLUSTERS, format!("{CLUSTERS}{app},")),
+        (READY, format!("{route},{READY}")),
+    ];
+    for (there, instead) in edits {
+        ensure!(text.contains(there), "{} looks different where this was: {there}", source.display());
+        text = text.replacen(there, &instead, 1);
+    }
     let path = folder.join("envoy_bootstrap.json");
-    fs::write(&path, text.replace(LOCAL, &LOCAL.replace(".localhost", ".wildcard")))?;
+    fs::write(&path, text)?;
     Ok(path)
 }
 

@@ -22,7 +22,7 @@ pub(super) fn recipe(mesh: &Mesh, identity: &Identity, recipe: Recipe, folder: &
         .args([mesh.envoy.as_os_str()])
         .args(["-c".as_ref(), file.as_os_str()])
         .args(["--concurrency", &workers, "--disable-hot-restart"])
-        .args(["--log-level", "warning", "--component-log-level", "wasm:info"]))
+        .args(["--log-level", "warning", "--component-log-level", "wasm:info,misc:error"]))
 }
 
 fn bootstrap(mesh: &Mesh, identity: &Identity) -> Value {
@@ -65,7 +65,7 @@ fn bootstrap(mesh: &Mesh, identity: &Identity) -> Value {
     })
 }
 
-fn cluster(name: &str, ip: Ipv4Addr, port: u16) -> Value {
+pub(super) fn cluster(name: &str, ip: Ipv4Addr, port: u16) -> Value {
     json!({
         "name": name,
         "type": "STATIC",
@@ -79,7 +79,6 @@ fn cluster(name: &str, ip: Ipv4Addr, port: u16) -> Value {
 
 /// Each path of it leads to a path of a cluster.
 fn listener(name: &str, ip: Ipv4Addr, port: u16, paths: &[(&str, &str, &str)]) -> Value {
-    let route = |(path, cluster, there): &(&str, &str, &str)| json!({"match": {"prefix": path}, "route": {"cluster": cluster, "prefix_rewrite": there}});
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
@@ -98,6 +97,11 @@ fn listener(name: &str, ip: Ipv4Addr, port: u16, paths: &[(&str, &str, &str)]) -
             {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
         ]}],
     })
+}
+
+/// A path, the cluster it leads to, and the path there.
+pub(super) fn route((path, cluster, there): &(&str, &str, &str)) -> Value {
+    json!({"match": {"prefix": path}, "route": {"cluster": cluster, "prefix_rewrite": there}})
 }
 
 fn address(ip: Ipv4Addr, port: u16) -> Value {
