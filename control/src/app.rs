@@ -4,6 +4,7 @@
 //! - `forward=all|baggage|trace|none`: which headers are passed on; default all
 //! - `hops=N`: how many further services are called; default all of them
 //! - `fail=NAME:STATUS`, `delay=NAME:MILLISECONDS`: the service or version of that name does so
+//! - `stream=MILLISECONDS`: the first service answers with a line that often, without end
 
 mod query;
 
@@ -13,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use futures::stream::{self, BoxStream, StreamExt};
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,6 +32,9 @@ use crate::http::{Ask, Client};
 
 /// How long a call to the next service may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer in one piece, or one without end.
+type Body = Either<Full<Bytes>, StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
 
 /// What a service is called and whom it calls.
 #[derive(Clone, Debug)]
@@ -139,9 +144,12 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
 // === impl State ===
 
 impl State {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let wish = Wish::read(request.uri().query().unwrap_or_default(), &self.setup.name);
         tokio::time::sleep(wish.delay).await;
+        if let Some(pause) = wish.stream {
+            return Response::new(Either::Right(ticks(&self.setup.name, pause)));
+        }
         let headers = request.headers();
         let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let mut status = wish.fail.unwrap_or(StatusCode::OK);
@@ -165,7 +173,7 @@ impl State {
         }
         let body = serde_json::to_string(&seen).unwrap_or_default() + "\n";
         // One buffer, so one write: two would cost 40 ms by delayed acknowledgement.
-        let mut response = Response::new(Full::from(body));
+        let mut response = Response::new(Either::Left(Full::from(body)));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
@@ -193,6 +201,16 @@ impl State {
     fn take(&self) -> Option<Client> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
+}
+
+/// A line with the service's name, over and over.
+fn ticks(name: &str, pause: Duration) -> StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>> {
+    let line = Bytes::from(format!("{name}\n"));
+    let ticks = stream::repeat(line).then(move |line| async move {
+        tokio::time::sleep(pause).await;
+        Ok(Frame::data(line))
+    });
+    StreamBody::new(ticks.boxed())
 }
 
 // === impl Seen ===

@@ -11,6 +11,7 @@ pub mod console;
 pub mod document;
 pub mod ecds;
 pub mod envoy;
+pub mod figures;
 pub mod group;
 pub mod jwt;
 pub mod paths;

@@ -15,6 +15,7 @@ pub(super) struct Wish {
     pub(super) hops: Option<u32>,
     pub(super) fail: Option<StatusCode>,
     pub(super) delay: Duration,
+    pub(super) stream: Option<Duration>,
 }
 
 /// Which headers are passed on.
@@ -45,6 +46,7 @@ impl Wish {
                 "hops" => wish.hops = value.parse().ok(),
                 "fail" => wish.fail = mine(value).and_then(|status| StatusCode::from_u16(status).ok()),
                 "delay" => wish.delay = Duration::from_millis(mine(value).unwrap_or(0).into()),
+                "stream" => wish.stream = value.parse().ok().map(Duration::from_millis),
                 _ => {}
             }
         }

@@ -20,6 +20,19 @@ pub struct Said {
     pub stderr: String,
 }
 
+// === impl Said ===
+
+impl Said {
+    /// What a command printed that ended well.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn done(self) -> Result<String> {
+        ensure!(self.status.success(), "{}: {}{}", self.status, self.stdout, self.stderr);
+        Ok(self.stdout)
+    }
+}
+
 // === impl Bed ===
 
 impl Bed {
