@@ -1,6 +1,7 @@
 //! The command line. Data goes to stdout and words to stderr; exit codes mean something.
 
 mod app;
+mod controller;
 mod demo;
 mod explain;
 mod generate;
@@ -59,6 +60,8 @@ enum Command {
     Push(push::Args),
     /// Run the releases of a folder on its Envoys
     Run(run::Args),
+    /// Run the controller of a cluster
+    Controller(Box<controller::Args>),
     /// Say where a request would go, and why
     Explain(explain::Args),
     /// Print VirtualServices and DestinationRules with a route for each lane, new or from a file
@@ -89,6 +92,7 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match cli.command {
+        Command::Controller(args) => controller::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Push(args) => push::run(&args),
         Command::Run(args) => run::run(&args),

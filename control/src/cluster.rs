@@ -5,36 +5,48 @@
 //! [`call`], which gives it a time limit and says what a failure means. What can be decided without a
 //! cluster is pure and stands apart: [`object`], [`conditions`], [`world`], [`template`].
 
+pub mod asking;
 pub mod cache;
 pub mod call;
 pub mod conditions;
+pub mod controller;
+pub mod delivery;
 pub mod events;
+pub mod ground;
+pub mod healing;
+pub mod health;
+pub mod lease;
+pub mod metrics;
 pub mod object;
+pub mod problems;
+pub mod proxies;
+pub mod report;
 pub mod store;
 pub mod template;
 pub mod world;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use tokio::sync::Notify;
 
 use self::cache::Cache;
+pub use crate::istio::{MANAGER, OPT_IN};
 
-/// The name under which everything is written: the field manager, the reporter of events, the value of
-/// `app.kubernetes.io/managed-by`.
-pub const MANAGER: &str = "graylane";
 /// The finalizer that keeps a deleted release until its lanes have left the proxies.
 pub const FINALIZER: &str = "graylane.io/lanes";
-/// The label by which workloads take part; its value is `true`.
-pub const OPT_IN: &str = "graylane.io/enabled";
 /// The label of a pod's own lane.
 pub const LANE_LABEL: &str = "graylane.io/lane";
 
 /// Wakes the loop. Several calls before it looks are one.
 #[derive(Clone, Debug, Default)]
-pub struct Wake(Arc<Notify>);
+pub struct Wake {
+    notify: Arc<Notify>,
+    /// How often this handle and its clones have called.
+    calls: Arc<AtomicU64>,
+}
 
 /// The kinds that have no type of their own here.
 pub fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
@@ -51,12 +63,25 @@ pub fn gray_release() -> ApiResource {
 impl Wake {
     /// There is something to look at.
     pub fn up(&self) {
-        self.0.notify_one();
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.notify.notify_one();
+    }
+
+    /// A handle that wakes the same loop and counts its own calls.
+    #[must_use]
+    pub fn counting(&self) -> Self {
+        Self { notify: Arc::clone(&self.notify), calls: Arc::default() }
+    }
+
+    /// How often this handle and its clones have called: what was made of their objects at an older
+    /// count is out of date.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
     }
 
     /// Waits until there is.
     pub async fn wait(&self) {
-        self.0.notified().await;
+        self.notify.notified().await;
     }
 }
 
@@ -72,5 +97,5 @@ pub fn watch_kind(
     } else {
         namespaces.iter().map(|namespace| Api::namespaced_with(client.clone(), namespace, kind)).collect()
     };
-    Cache::start(kind, apis, None, wake, cache::trim_fields, || Box::new(cache::Silence))
+    Cache::start(kind, apis, None, wake, cache::trim_fields, |_| Box::new(cache::Silence))
 }

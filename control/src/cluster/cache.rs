@@ -56,7 +56,7 @@ pub enum Trouble {
 
 /// What a watch says, for whoever wants to hear it besides the cache.
 pub trait Listener<K>: Send + 'static {
-    /// An event, before the cache has it. `before` is the object as the cache had it.
+    /// An event that the cache has already taken up.
     fn hear(&mut self, event: &Event<K>);
 }
 
@@ -71,19 +71,19 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone + Send + Sync + Unpin + Debug,
 {
-    /// Starts to watch. `apis` are the namespaces, or one for all; `trim` makes objects smaller before
-    /// they are kept.
+    /// Starts to watch. `apis` are the namespaces, or one for all; `fields` is a selector of fields, for
+    /// less than everything; `trim` makes objects smaller before they are kept.
     pub fn start(
         kind: &K::DynamicType,
         apis: Vec<Api<K>>,
-        labels: Option<&str>,
+        fields: Option<&str>,
         wake: &Wake,
         trim: fn(&mut K),
-        listener: impl Fn() -> Box<dyn Listener<K>>,
+        listener: impl Fn(usize) -> Box<dyn Listener<K>>,
     ) -> Arc<Self> {
         let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
-        if let Some(labels) = labels {
-            config = config.labels(labels);
+        if let Some(fields) = fields {
+            config = config.fields(fields);
         }
         let writers: Vec<Writer<K>> = apis.iter().map(|_| Writer::new(kind.clone())).collect();
         let cache = Arc::new(Self {
@@ -93,10 +93,19 @@ where
             kind: K::kind(kind).into_owned(),
         });
         for (at, (api, writer)) in apis.into_iter().zip(writers).enumerate() {
-            let watch = Watch { cache: Arc::clone(&cache), at, wake: wake.clone(), trim, listener: listener() };
+            let watch = Watch { cache: Arc::clone(&cache), at, wake: wake.clone(), trim, listener: listener(at) };
             tokio::spawn(watch.run(api, config.clone(), writer));
         }
         cache
+    }
+}
+
+impl<K: Resource + 'static> std::fmt::Debug for Cache<K>
+where
+    K::DynamicType: Hash + Eq,
+{
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -200,9 +209,12 @@ where
             match event {
                 Ok(event) => {
                     let event = event.modify(trim);
-                    self.listener.hear(&event);
                     writer.apply_watcher_event(&event);
                     self.heard(&event);
+                    self.listener.hear(&event);
+                    if !matches!(event, Event::Init | Event::InitApply(_)) {
+                        self.wake.up();
+                    }
                 }
                 Err(error) => self.failed(&error),
             }
@@ -218,9 +230,6 @@ where
         drop(state);
         if let Event::Delete(object) = event {
             lock(&self.cache.written).remove(&key(object));
-        }
-        if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.wake.up();
         }
     }
 

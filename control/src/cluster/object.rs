@@ -2,17 +2,15 @@
 //! whatever is wrong with the object is part of the answer, so that one bad object harms no other.
 
 use kube::core::DynamicObject;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::FINALIZER;
-use crate::build::Side;
 use crate::engine::request::{ANNOTATION, Request};
 use crate::engine::seams::Object;
 use crate::engine::status::Status;
 use crate::release::Release;
+use crate::release::cluster::check_object;
 use crate::release::finding::Findings;
-use crate::release::read::read_text;
-use crate::release::validate::check;
 
 /// A release as read, with what had to be passed over.
 #[derive(Clone, Debug)]
@@ -40,7 +38,7 @@ pub fn read(object: &DynamicObject) -> Read {
         created_ms: u64::try_from(created).unwrap_or(0),
         deleting: metadata.deletion_timestamp.is_some(),
         held: metadata.finalizers.iter().flatten().any(|one| one == FINALIZER),
-        spec: release(&namespace, &name, object.data.get("spec")),
+        spec: release(object),
         paused: object.data.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or(false),
         request,
         status,
@@ -48,19 +46,10 @@ pub fn read(object: &DynamicObject) -> Read {
     Read { object: read, ignored }
 }
 
-/// What the spec says. It goes the same way as a file, so that its problems are told in the same words.
-fn release(namespace: &str, name: &str, spec: Option<&Value>) -> Result<Release, Findings> {
-    let file = format!("GrayRelease {namespace}/{name}");
-    let written = json!({
-        "apiVersion": "graylane.io/v1alpha1",
-        "kind": "GrayRelease",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": spec.cloned().unwrap_or_else(|| json!({})),
-    });
-    let sources = read_text(&file, &written.to_string())?;
-    let checked = check(sources, &Side::ALL)?;
-    let first = checked.into_iter().next().map(|one| one.release);
-    first.ok_or_else(|| Findings::of(file, "holds no release", "write a spec"))
+fn release(object: &DynamicObject) -> Result<Release, Findings> {
+    // Metadata and JSON values always serialise.
+    let value = serde_json::to_value(object).unwrap_or_default();
+    check_object(&value).map(|checked| checked.release)
 }
 
 /// The request of a person, if it can be read.
@@ -99,6 +88,7 @@ mod tests {
     use super::*;
     use crate::engine::request::Verb;
     use crate::engine::status::Phase;
+    use serde_json::json;
 
     fn object(spec: Value, status: Value, annotations: Value) -> DynamicObject {
         serde_json::from_value(json!({
@@ -112,7 +102,8 @@ mod tests {
     }
 
     fn spec() -> Value {
-        json!({"lanes": [{"name": "canary"}], "members": [{"service": "orders"}]})
+        json!({"lanes": [{"name": "canary"}], "members": [{"service": "orders"}], "steps": [{"weight": "5%"}],
+            "entry": {"gateways": [{"namespace": "edge"}]}})
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::cache::{Cache, lock};
 use super::call::answer;
 use super::events::Events;
+use super::metrics::Metrics;
 use super::{FINALIZER, MANAGER, Wake, conditions, gray_release, object};
 use crate::engine::seams::{Object, SeamError, Store};
 use crate::engine::status::Status;
@@ -29,17 +30,25 @@ struct Kept {
     /// What was reported as passed over, by id, so that it is said once.
     reported: Mutex<HashMap<String, Vec<String>>>,
     events: Events,
+    metrics: Arc<Metrics>,
 }
 
 // === impl Releases ===
 
 impl Releases {
     /// Starts to watch the releases of these namespaces; of all, if none is named.
-    pub fn start(calls: &Client, watches: &Client, namespaces: &[String], events: Events, wake: &Wake) -> Self {
+    pub fn start(
+        (calls, watches): (&Client, &Client),
+        namespaces: &[String],
+        events: Events,
+        wake: &Wake,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let kind = gray_release();
         let cache = super::watch_kind(watches, &kind, namespaces, wake);
         let (read, reported) = Default::default();
-        Self(Arc::new(Kept { client: calls.clone(), kind, cache, read, reported, events }))
+        let metrics = Arc::clone(metrics);
+        Self(Arc::new(Kept { client: calls.clone(), kind, cache, read, reported, events, metrics }))
     }
 
     /// The cache, for whoever asks whether it is ready.
@@ -86,6 +95,7 @@ impl Store for Releases {
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let name = body.metadata.name.clone().unwrap_or_default();
         let answered = answer(&what, api.replace_subresource("status", &name, &params, &body)).await?;
+        self.0.metrics.wrote("GrayRelease");
         let reference = self.0.reference(&answered);
         let known = &object.status.history;
         for entry in status.history.iter().filter(|entry| !known.contains(entry)) {
@@ -162,6 +172,7 @@ impl Kept {
         let patch = Patch::Merge(json!({"metadata": metadata}));
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         let answered = answer(&what, self.api(object).patch(name, &params, &patch)).await?;
+        self.metrics.wrote("GrayRelease");
         Ok(self.noted(answered))
     }
 

@@ -1,0 +1,151 @@
+//! `graylane controller`: the engine in a cluster.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use kube::Config;
+use kube::config::KubeConfigOptions;
+use tokio::sync::watch;
+
+use super::Exit;
+use crate::cluster::controller::{Controller, Settings};
+use crate::cluster::delivery::check_module;
+use crate::cluster::health;
+use crate::istio::config::Emitter;
+use crate::istio::module::Module;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Look only after these namespaces, of releases, workloads and gateways alike. Default: all
+    #[arg(long = "watch-namespace", value_name = "NAME", env = "GRAYLANE_WATCH_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// The filter module: `oci://…@sha256:…`, `https://…@sha256:…` or a file in every proxy
+    #[arg(long, value_name = "MODULE", env = "GRAYLANE_MODULE")]
+    module: Module,
+    /// Secret with the registry's credentials in the namespaces of proxies; only with `wasmplugin`
+    #[arg(long, value_name = "SECRET", env = "GRAYLANE_MODULE_PULL_SECRET")]
+    module_pull_secret: Option<String>,
+    /// By which kind of object config reaches proxies
+    #[arg(long, value_enum, default_value_t = EmitterArg::Envoyfilter, env = "GRAYLANE_EMITTER")]
+    emitter: EmitterArg,
+    /// Where /metrics is served
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090", env = "GRAYLANE_METRICS_ADDRESS")]
+    metrics_address: SocketAddr,
+    /// Where /healthz and /readyz are served
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", env = "GRAYLANE_HEALTH_ADDRESS")]
+    health_address: SocketAddr,
+    /// Name of the lease by which instances elect a leader
+    #[arg(long, value_name = "NAME", default_value = "graylane", env = "GRAYLANE_LEASE_NAME")]
+    lease_name: String,
+    /// Namespace of the lease. Default: that of the pod or of the kubeconfig
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// Name of this instance among all. Default: the name of the host
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    identity: Option<String>,
+    /// Format of the log
+    #[arg(long, value_enum, default_value_t = LogFormat::Json, env = "GRAYLANE_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged, as in `info,graylane=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "GRAYLANE_LOG")]
+    log: String,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum EmitterArg {
+    Envoyfilter,
+    Wasmplugin,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    start_log(args)?;
+    let emitter = match args.emitter {
+        EmitterArg::Envoyfilter => Emitter::EnvoyFilter,
+        EmitterArg::Wasmplugin => Emitter::WasmPlugin,
+    };
+    let module = args.module.clone().with_pull_secret(args.module_pull_secret.clone());
+    check_module(emitter, &module)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(control(args, emitter, module))
+}
+
+async fn control(args: &Args, emitter: Emitter, module: Module) -> anyhow::Result<Exit> {
+    let config = config().await?;
+    let lease_namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let settings = Settings {
+        namespaces: args.namespaces.clone(),
+        module,
+        emitter,
+        lease_namespace,
+        lease_name: args.lease_name.clone(),
+        identity: args.identity.clone().unwrap_or_else(identity),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let end = move || {
+        let mut stopped = stopped.clone();
+        async move {
+            // A sender that is gone is an end as well.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }
+    };
+    let controller = Controller::start(config, &settings).context("cannot make a client of the API server")?;
+    let (health, metrics) = (controller.health().router(), health::metrics_router(controller.metrics()));
+    let mut servers = tokio::task::JoinSet::new();
+    if args.health_address == args.metrics_address {
+        servers.spawn(health::serve(args.health_address, health.merge(metrics), end()));
+    } else {
+        servers.spawn(health::serve(args.health_address, health, end()));
+        servers.spawn(health::serve(args.metrics_address, metrics, end()));
+    }
+    tracing::info!(identity = settings.identity, module = settings.module.address(), "controller started");
+    let signal = tokio::spawn(async move {
+        let name = super::demo::interrupted().await;
+        tracing::info!(signal = ?name, "ending");
+        stop.send_replace(true);
+    });
+    let result = tokio::select! {
+        () = controller.run(end()) => Ok(Exit::Done),
+        Some(ended) = servers.join_next() => failed(ended),
+    };
+    signal.abort();
+    result
+}
+
+/// A server ends only when it could not begin, or in the end.
+fn failed(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> anyhow::Result<Exit> {
+    ended.context("a server has crashed")?.context("cannot serve health and metrics")?;
+    Ok(Exit::Done)
+}
+
+/// In a cluster the pod's own account; elsewhere the kubeconfig.
+async fn config() -> anyhow::Result<Config> {
+    match Config::incluster() {
+        Ok(config) => Ok(config),
+        Err(_) => Config::from_kubeconfig(&KubeConfigOptions::default())
+            .await
+            .context("neither in a cluster nor with a kubeconfig (KUBECONFIG)"),
+    }
+}
+
+/// A name that no other instance has: of the host, which is the pod's, and of the process.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "graylane" } else { host.trim() };
+    format!("{host}-{}", std::process::id())
+}
+
+fn start_log(args: &Args) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log makes no sense")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+        LogFormat::Text => log.init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The loop of a controller: it looks whenever something is heard, and does what the engine says while it
+//! leads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Config;
+use rustls::crypto::aws_lc_rs;
+use tracing::Instrument;
+
+use super::delivery::Delivered;
+use super::events::Events;
+use super::ground::Grounds;
+use super::health::{Check, Health};
+use super::lease::Leadership;
+use super::metrics::Metrics;
+use super::store::Releases;
+use super::{Wake, call};
+use crate::engine::run::{Engine, Pass};
+use crate::engine::seams::{SeamError, Store};
+use crate::istio::config::Emitter;
+use crate::istio::module::Module;
+
+/// What is heard within this time is looked at together.
+const TOGETHER: Duration = Duration::from_millis(10);
+/// Looked at least so often, whatever is heard.
+const AT_LEAST: Duration = Duration::from_secs(5);
+/// A pass that has begun may take so long to end when the process is asked to.
+const FAREWELL: Duration = Duration::from_secs(15);
+
+/// What a controller is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces it looks after; all, if none is named.
+    pub namespaces: Vec<String>,
+    /// The filter module.
+    pub module: Module,
+    /// By which kind of object documents travel.
+    pub emitter: Emitter,
+    /// Namespace of the lease.
+    pub lease_namespace: String,
+    /// Name of the lease.
+    pub lease_name: String,
+    /// Name of this instance among all.
+    pub identity: String,
+}
+
+/// A controller.
+pub struct Controller {
+    wake: Wake,
+    store: Releases,
+    delivery: Delivered,
+    ground: Grounds,
+    leadership: Leadership,
+    metrics: Arc<Metrics>,
+    looked: Arc<AtomicU64>,
+}
+
+// === impl Controller ===
+
+impl Controller {
+    /// Starts the watches and takes part in the election. Nothing is changed before [`Controller::run`].
+    ///
+    /// # Errors
+    /// When the configuration of the client cannot be used.
+    pub fn start(config: Config, settings: &Settings) -> Result<Self, kube::Error> {
+        let (calls, watches) = call::clients(config)?;
+        let both = (&calls, &watches);
+        let (wake, metrics) = (Wake::default(), Arc::new(Metrics::new()));
+        let events = Events::start(calls.clone(), settings.identity.clone());
+        let namespaces = settings.namespaces.as_slice();
+        let store = Releases::start(both, namespaces, events.clone(), &wake, &metrics);
+        let with = (settings.emitter, settings.module.clone());
+        let delivery = Delivered::start(both, namespaces, with, &wake, &metrics, &events);
+        let ground = Grounds::start(both, namespaces, &wake, &metrics);
+        let lease = (settings.lease_namespace.as_str(), settings.lease_name.as_str());
+        let leadership = Leadership::start(both, lease, settings.identity.clone(), &wake);
+        Ok(Self { wake, store, delivery, ground, leadership, metrics, looked: Arc::default() })
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Answers how it stands, for the health endpoints.
+    pub fn health(&self) -> Health {
+        let (store, delivery, caches) = (self.store.clone(), self.delivery.clone(), self.ground.clone());
+        let checks = move || {
+            let ground = caches.caches();
+            vec![
+                Check::of(store.cache()),
+                Check::of(delivery.cache()),
+                Check::of(&ground.pods),
+                Check::of(&ground.services),
+                Check::of(&ground.slices),
+                Check::of(&ground.deployments),
+                Check::of(&ground.sets),
+                Check::of(&ground.routes),
+                Check::of(&ground.rules),
+            ]
+        };
+        Health::new(Arc::clone(&self.looked), checks)
+    }
+
+    /// Runs until `end`, then finishes what it has begun and gives the lease back.
+    pub async fn run(self, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        let health = self.health();
+        let mut engine = None;
+        let mut next = AT_LEAST;
+        loop {
+            tokio::select! {
+                () = self.wake.wait() => {}
+                () = tokio::time::sleep(next) => {}
+                () = &mut end => break,
+            }
+            tokio::time::sleep(TOGETHER).await;
+            self.looked.store(seconds(), Ordering::Relaxed);
+            let leads = self.leadership.leads(Timestamp::now());
+            self.metrics.leads(leads);
+            if !leads {
+                // What it remembers is of no use to a later term.
+                engine = None;
+                next = AT_LEAST;
+                continue;
+            }
+            if !health.may_act() {
+                next = AT_LEAST;
+                continue;
+            }
+            let new = || Engine::new(self.store.clone(), self.delivery.clone(), self.ground.clone());
+            let pass = self.pass(engine.get_or_insert_with(new));
+            tokio::pin!(pass);
+            tokio::select! {
+                wait = &mut pass => next = wait,
+                () = &mut end => {
+                    if tokio::time::timeout(FAREWELL, pass).await.is_err() {
+                        tracing::warn!("a change was still on its way when this instance had to end");
+                    }
+                    break;
+                }
+            }
+        }
+        self.metrics.leads(false);
+        self.leadership.resign().await;
+    }
+
+    /// One pass. Returns how long there is nothing to do unless something is heard.
+    async fn pass(&self, engine: &mut Engine<Releases, Delivered, Grounds>) -> Duration {
+        let started = Instant::now();
+        let span = tracing::info_span!("pass", trace_id = trace_id());
+        let pass = engine.pass(now_ms()).instrument(span.clone()).await;
+        span.in_scope(|| self.report(&pass));
+        self.metrics.passed(started.elapsed());
+        self.metrics.releases(&self.store.releases());
+        if pass.changed {
+            self.wake.up();
+        }
+        let until = pass.wake_at.map_or(AT_LEAST, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+        until.min(AT_LEAST)
+    }
+
+    fn report(&self, pass: &Pass) {
+        for (what, error) in &pass.errors {
+            let category = category(error);
+            self.metrics.failed(category);
+            tracing::warn!(what, category, error = error as &dyn std::error::Error, "a change failed");
+        }
+        for namespace in &pass.healed {
+            self.metrics.healed(namespace);
+            tracing::warn!(namespace, "filters are missing on some workers; all documents get a new generation");
+        }
+    }
+}
+
+/// A stable name of a failure.
+fn category(error: &SeamError) -> &'static str {
+    match error {
+        SeamError::Conflict { .. } => "conflict",
+        SeamError::Gone { .. } => "gone",
+        SeamError::Refused { .. } => "refused",
+        SeamError::Away { .. } => "away",
+    }
+}
+
+/// An id by which the lines of one pass are found again, in the form of the W3C's trace ids.
+fn trace_id() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness the id is all zeros, which the W3C calls invalid; the pass matters more.
+    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+fn seconds() -> u64 {
+    now_ms() / 1000
+}

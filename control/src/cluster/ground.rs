@@ -1,0 +1,351 @@
+//! What runs in the cluster: workloads and proxies.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::PostParams;
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use super::asking::{Answer, Asking};
+use super::cache::{Cache, Silence, lock, trim_fields};
+use super::call::answer;
+use super::healing::{Healing, Wound};
+use super::metrics::Metrics;
+use super::proxies::{Proxy, expected};
+use super::report::Verdict;
+use super::template::{self, only_workload};
+use super::world::{Objects, World, trim_pod};
+use super::{MANAGER, Wake, problems, resource, watch_kind};
+use crate::build::Version;
+use crate::engine::seams::{Ground, Place, SeamError, Template};
+use crate::engine::seen::{Arrival, Replicas, Workload};
+use crate::release::finding::Finding;
+use crate::release::{Member, Release, STABLE};
+
+/// The ground of a cluster.
+#[derive(Clone)]
+pub struct Grounds(Arc<Inner>);
+
+/// The caches, for whoever asks whether they are ready.
+pub struct Caches {
+    /// Pods.
+    pub pods: Arc<Cache<Pod>>,
+    /// Services.
+    pub services: Arc<Cache<Service>>,
+    /// Their endpoints.
+    pub slices: Arc<Cache<EndpointSlice>>,
+    /// Deployments.
+    pub deployments: Arc<Cache<DynamicObject>>,
+    /// Replica sets.
+    pub sets: Arc<Cache<DynamicObject>>,
+    /// Istio's VirtualServices.
+    pub routes: Arc<Cache<DynamicObject>>,
+    /// Istio's DestinationRules.
+    pub rules: Arc<Cache<DynamicObject>>,
+}
+
+struct Inner {
+    client: Client,
+    caches: Caches,
+    /// Counts the changes of all these caches.
+    changes: Wake,
+    world: Mutex<(u64, Arc<World>)>,
+    asking: Asking,
+    healing: Mutex<Healing>,
+    /// Since when the proxies of a place shall run a generation.
+    since: Mutex<HashMap<Place, Push>>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Clone, Copy)]
+struct Push {
+    generation: u64,
+    since: Instant,
+    is_measured: bool,
+}
+
+// === impl Grounds ===
+
+impl Grounds {
+    /// Starts to watch what runs in these namespaces; in all, if none is named.
+    pub fn start(
+        (calls, watches): (&Client, &Client),
+        namespaces: &[String],
+        wake: &Wake,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let changes = wake.counting();
+        let of = |group, version, kind, plural| -> Arc<Cache<DynamicObject>> {
+            let kind: ApiResource = resource(group, version, kind, plural);
+            watch_kind(watches, &kind, namespaces, &changes)
+        };
+        let caches = Caches {
+            pods: typed(watches, namespaces, &changes, trim_pod),
+            services: typed(watches, namespaces, &changes, trim_fields),
+            slices: typed(watches, namespaces, &changes, trim_fields),
+            deployments: of("apps", "v1", "Deployment", "deployments"),
+            sets: of("apps", "v1", "ReplicaSet", "replicasets"),
+            routes: of("networking.istio.io", "v1", "VirtualService", "virtualservices"),
+            rules: of("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
+        };
+        let (healing, since) = Default::default();
+        Self(Arc::new(Inner {
+            client: calls.clone(),
+            caches,
+            changes,
+            world: Mutex::new((u64::MAX, Arc::default())),
+            asking: Asking::new(wake),
+            healing,
+            since,
+            metrics: Arc::clone(metrics),
+        }))
+    }
+
+    /// The caches.
+    pub fn caches(&self) -> &Caches {
+        &self.0.caches
+    }
+}
+
+fn typed<K>(client: &Client, namespaces: &[String], wake: &Wake, trim: fn(&mut K)) -> Arc<Cache<K>>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    let apis = if namespaces.is_empty() {
+        vec![Api::all(client.clone())]
+    } else {
+        namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+    };
+    Cache::start(&(), apis, None, wake, trim, |_| Box::new(Silence))
+}
+
+impl Ground for Grounds {
+    fn problems(&self, release: &Release) -> Vec<Finding> {
+        let caches = &self.0.caches;
+        let istio = [&caches.routes, &caches.rules];
+        let missing = istio.into_iter().filter_map(|cache| problems::of_kind(&cache.kind, cache.trouble()?, release));
+        let missing: Vec<Finding> = missing.collect();
+        if missing.is_empty() { problems::of(&self.0.world(), release) } else { missing }
+    }
+
+    fn versions(&self, release: &Release) -> BTreeMap<Version, Replicas> {
+        let world = self.0.world();
+        let of = |member: &Member, lane: &String| {
+            let version = Version { service: member.label.clone(), lane: lane.clone() };
+            (version, world.replicas(&release.namespace, &member.service, lane))
+        };
+        release.members.iter().flat_map(|member| member.lanes.iter().map(move |lane| of(member, lane))).collect()
+    }
+
+    fn stable(&self, release: &Release) -> BTreeMap<String, Replicas> {
+        let world = self.0.world();
+        let of = |member: &Member| world.replicas(&release.namespace, &member.service, STABLE);
+        release.members.iter().map(|member| (member.label.clone(), of(member))).collect()
+    }
+
+    fn workloads(&self, release: &Release, wanted: Template<'_>) -> BTreeMap<String, Workload> {
+        let world = self.0.world();
+        let of = |member: &Member| {
+            let stable = workload(&world, release, &member.service, STABLE).ok()?;
+            let has_template = match wanted {
+                Template::Lane(lane) => {
+                    let copied = copied(&world, release, &member.service, lane, &stable);
+                    copied.is_ok_and(|copied| template::is_same(&copied, &template::template(&stable)))
+                }
+                Template::Revisions(revisions) => revisions.get(&member.service).is_some_and(|revision| {
+                    let old = template::at_revision(&world, &stable, revision);
+                    old.is_some_and(|old| template::is_same(&old, &template::template(&stable)))
+                }),
+            };
+            let revision = template::revision(&world, &stable);
+            let rolled_out = template::is_rolled_out(&stable);
+            Some((member.service.clone(), Workload { revision, has_template, rolled_out }))
+        };
+        release.members.iter().filter_map(of).collect()
+    }
+
+    fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival {
+        let now = Instant::now();
+        let inner = &self.0;
+        let since = inner.since(generations, now);
+        let mut arrival = Arrival { known: !generations.is_empty(), ..Arrival::default() };
+        for proxy in expected(&inner.world(), release) {
+            let places = proxy.sides.iter().map(|side| Place { namespace: proxy.namespace.clone(), side: *side });
+            let wanted: Vec<(Place, u64)> =
+                places.filter_map(|place| generations.get(&place).map(|generation| (place, *generation))).collect();
+            let begun = wanted.iter().filter_map(|(place, _)| since.get(place)).max().copied().unwrap_or(now);
+            arrival.expected += 1;
+            match inner.ask(&proxy, &wanted, begun, now) {
+                Standing::Well => arrival.acknowledged += 1,
+                Standing::Missing(why) => arrival.missing.push(format!("{} ({why})", proxy.id)),
+                Standing::Unknown => {
+                    arrival.known = false;
+                    arrival.missing.push(proxy.id);
+                }
+            }
+        }
+        if arrival.known && arrival.expected > 0 && arrival.acknowledged == arrival.expected {
+            inner.measure(generations, now);
+        }
+        arrival
+    }
+
+    fn wounded(&self, release: &Release) -> BTreeSet<String> {
+        let proxies = expected(&self.0.world(), release);
+        lock(&self.0.healing).wounded(proxies.iter().map(|proxy| proxy.id.as_str()), Instant::now())
+    }
+
+    async fn copy_template(&self, release: &Release, service: &str, lane: &str) -> Result<(), SeamError> {
+        let world = self.0.world();
+        let stable = workload(&world, release, service, STABLE).map_err(refused)?;
+        let copied = copied(&world, release, service, lane, &stable).map_err(refused)?;
+        self.0.replace_template(&stable, copied).await
+    }
+
+    async fn restore(&self, release: &Release, service: &str, revision: &str) -> Result<(), SeamError> {
+        let world = self.0.world();
+        let stable = workload(&world, release, service, STABLE).map_err(refused)?;
+        let old = template::at_revision(&world, &stable, revision).ok_or_else(|| {
+            let message = format!("the replica set of revision {revision} of {service} is gone");
+            let mend = "bring the old version back by hand, and keep more revisions (spec.revisionHistoryLimit)";
+            refused(problems::finding(release, "spec.promotion", message, mend))
+        })?;
+        self.0.replace_template(&stable, old).await
+    }
+}
+
+/// How a proxy stands.
+enum Standing {
+    Well,
+    Missing(String),
+    /// Nobody has asked since.
+    Unknown,
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// What runs now. It is made again only after something has changed.
+    fn world(&self) -> Arc<World> {
+        let changes = self.changes.calls();
+        let mut world = lock(&self.world);
+        if world.0 != changes {
+            let caches = &self.caches;
+            let objects = Objects {
+                pods: caches.pods.all(),
+                services: caches.services.all(),
+                slices: caches.slices.all(),
+                deployments: caches.deployments.all(),
+                sets: caches.sets.all(),
+                routes: caches.routes.all(),
+                rules: caches.rules.all(),
+            };
+            *world = (changes, Arc::new(World::new(objects)));
+        }
+        Arc::clone(&world.1)
+    }
+
+    /// Since when each place shall run its generation; a push begins when its generation is first seen.
+    fn since(&self, generations: &BTreeMap<Place, u64>, now: Instant) -> HashMap<Place, Instant> {
+        let mut since = lock(&self.since);
+        for (place, generation) in generations {
+            let push = Push { generation: *generation, since: now, is_measured: false };
+            let known = since.entry(place.clone()).or_insert(push);
+            if known.generation != *generation {
+                *known = push;
+            }
+        }
+        generations.keys().filter_map(|place| Some((place.clone(), since.get(place)?.since))).collect()
+    }
+
+    fn measure(&self, generations: &BTreeMap<Place, u64>, now: Instant) {
+        let mut since = lock(&self.since);
+        for place in generations.keys() {
+            if let Some(push) = since.get_mut(place).filter(|push| !push.is_measured) {
+                push.is_measured = true;
+                self.metrics.pushed(now.saturating_duration_since(push.since));
+            }
+        }
+    }
+
+    fn ask(&self, proxy: &Proxy, wanted: &[(Place, u64)], begun: Instant, now: Instant) -> Standing {
+        let Some(address) = &proxy.address else { return Standing::Missing("has no address yet".into()) };
+        let Some(Answer { asked, report }) = self.asking.look(address, now) else {
+            return Standing::Unknown;
+        };
+        let verdict = match &report {
+            Ok(report) => report.verdict(wanted.iter().map(|(place, generation)| (place.side, *generation))),
+            Err(_) => Verdict::Missing(Wound::Silence, format!("cannot be asked at {address}")),
+        };
+        let Verdict::Missing(wound, mut why) = verdict else {
+            lock(&self.healing).forget(&proxy.id);
+            return Standing::Well;
+        };
+        self.asking.hurry(address, now);
+        if asked < begun {
+            return Standing::Unknown;
+        }
+        match report {
+            Ok(report) => {
+                lock(&self.healing).hurt(&proxy.id, &proxy.namespace, wound, now);
+                if report.is_untagged {
+                    why.push_str("; its metrics have their labels in their names: add them to extraStatTags");
+                }
+            }
+            Err(_) => lock(&self.healing).forget(&proxy.id),
+        }
+        Standing::Missing(why)
+    }
+
+    /// Gives a workload a template. The whole object goes back with its version as the fence, since a
+    /// merge would keep what the new template does not have.
+    async fn replace_template(&self, workload: &DynamicObject, new: Value) -> Result<(), SeamError> {
+        if template::is_same(&new, &template::template(workload)) {
+            return Ok(());
+        }
+        let what = format!("Deployment {}", super::cache::id(workload));
+        let namespace = workload.metadata.namespace.clone().unwrap_or_default();
+        let kind = resource("apps", "v1", "Deployment", "deployments");
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &kind);
+        let mut changed = template::with_template(workload, new);
+        // Objects of a list come without their kind.
+        changed.types = DynamicObject::new("", &kind).types;
+        let name = changed.metadata.name.clone().unwrap_or_default();
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+        let mut answered = answer(&what, api.replace(&name, &params, &changed)).await?;
+        trim_fields(&mut answered);
+        self.caches.deployments.note(answered);
+        self.metrics.wrote("Deployment");
+        self.changes.up();
+        Ok(())
+    }
+}
+
+fn workload(world: &World, release: &Release, service: &str, lane: &str) -> Result<Arc<DynamicObject>, Finding> {
+    only_workload(world, &problems::file(release), &release.namespace, service, lane)
+}
+
+/// The template of a lane, as stable would get it.
+fn copied(
+    world: &World,
+    release: &Release,
+    service: &str,
+    lane: &str,
+    stable: &DynamicObject,
+) -> Result<Value, Finding> {
+    let of_lane = workload(world, release, service, lane)?;
+    let subsets = [STABLE, lane].map(|name| world.subset(&release.namespace, service, name));
+    let own = template::own_labels(stable, &of_lane, subsets);
+    Ok(template::copy(&template::template(&of_lane), &template::template(stable), &own))
+}
+
+fn refused(finding: Finding) -> SeamError {
+    let findings = crate::release::finding::Findings(vec![finding]);
+    SeamError::Refused { what: "the pod template of stable".into(), source: Box::new(findings) }
+}

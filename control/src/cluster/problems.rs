@@ -1,0 +1,151 @@
+//! What is wrong with what a release names. Pure.
+
+use super::cache::Trouble;
+use super::template::only_workload;
+use super::world::{World, is_opted_in};
+use crate::release::finding::Finding;
+use crate::release::plan::PromotionStrategy;
+use crate::release::{Release, STABLE};
+
+/// How problems name a release.
+pub fn file(release: &Release) -> String {
+    format!("grayrelease/{}/{}", release.namespace, release.name)
+}
+
+/// A problem of a release.
+pub fn finding(release: &Release, path: &str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
+    let (message, mend) = (message.into(), mend.into());
+    Finding { file: file(release), line: None, path: path.into(), message, mend }
+}
+
+/// What it means that a kind of Istio cannot be watched. A watch that is merely interrupted still holds
+/// what it knew.
+pub fn of_kind(kind: &str, trouble: Trouble, release: &Release) -> Option<Finding> {
+    let (message, mend) = match trouble {
+        Trouble::Absent => {
+            (format!("this cluster does not know the kind {kind}"), "install Istio, with its CRDs".to_owned())
+        }
+        Trouble::Forbidden(why) => {
+            (format!("the controller may not read {kind} ({why})"), "give it the role of istio/install".to_owned())
+        }
+        Trouble::Away(_) => return None,
+    };
+    Some(finding(release, "", message, mend))
+}
+
+/// What is wrong with the services, pods and workloads of a release.
+pub fn of(world: &World, release: &Release) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, member) in release.members.iter().enumerate() {
+        of_service(world, release, &format!("spec.members[{index}].service"), &member.service, &mut findings);
+    }
+    let entry = &release.plan.entry;
+    let others = [
+        ("spec.carriers", &release.plan.carriers),
+        ("spec.entry.inbound", &entry.inbound),
+        ("spec.entry.outbound", &entry.outbound),
+    ];
+    for (path, services) in others {
+        for (index, service) in services.iter().enumerate() {
+            of_service(world, release, &format!("{path}[{index}]"), service, &mut findings);
+        }
+    }
+    if release.plan.promotion == PromotionStrategy::CopyTemplate {
+        of_workloads(world, release, &mut findings);
+    }
+    findings
+}
+
+fn of_service(world: &World, release: &Release, path: &str, service: &str, findings: &mut Vec<Finding>) {
+    let namespace = &release.namespace;
+    let mut add = |message: String, mend: String| findings.push(finding(release, path, message, mend));
+    if !world.has_service(namespace, service) {
+        return add(
+            format!("there is no service `{service}` in namespace {namespace}"),
+            "name a Kubernetes service of the release's namespace".into(),
+        );
+    }
+    let pods = world.pods_of(namespace, service);
+    if pods.is_empty() {
+        return add(format!("service `{service}` has no pods"), "start its workload, or leave the service out".into());
+    }
+    let out = pods.iter().filter(|pod| !is_opted_in(pod)).count();
+    if out > 0 {
+        add(
+            format!("{out} of {} pods of `{service}` do not take part", pods.len()),
+            "label their pod template `graylane.io/enabled: \"true\"` (`graylane install` shows the plan)".into(),
+        );
+    }
+}
+
+fn of_workloads(world: &World, release: &Release, findings: &mut Vec<Finding>) {
+    let promoted = &release.plan.promoted;
+    for member in release.members.iter().filter(|member| member.lanes.contains(promoted)) {
+        for lane in [STABLE, promoted] {
+            let found = only_workload(world, &file(release), &release.namespace, &member.service, lane);
+            findings.extend(found.err());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::tests::{orders, pod};
+    use super::*;
+    use crate::build::Side;
+    use crate::release::read::read_text;
+    use crate::release::validate::check;
+    use serde_json::json;
+
+    fn release(more: &str) -> Release {
+        let text = format!(
+            "apiVersion: graylane.io/v1alpha1\nkind: GrayRelease\nmetadata: {{name: r, namespace: shop}}\nspec:\n  \
+             lanes: [{{name: canary}}]\n  members: [{{service: orders}}]\n{more}"
+        );
+        check(read_text("r", &text).unwrap(), &Side::ALL).unwrap().remove(0).release
+    }
+
+    #[test]
+    fn pods_that_do_not_take_part_are_counted() {
+        let mut objects = orders(&[]);
+        objects.pods.push(pod("d", json!({"app": "orders", "graylane.io/enabled": "true"})));
+        let found = of(&World::new(objects), &release(""));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            found[0].to_string().split(';').next(),
+            Some("grayrelease/shop/r: spec.members[0].service: 3 of 4 pods of `orders` do not take part")
+        );
+    }
+
+    #[test]
+    fn a_service_that_is_missing_or_empty_is_named_with_its_path() {
+        let mut objects = orders(&[]);
+        objects.pods.clear();
+        let found = of(&World::new(objects), &release("  carriers: [web]\n"));
+        let text: Vec<String> = found.iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect();
+        let wanted = [
+            "spec.members[0].service: service `orders` has no pods",
+            "spec.carriers[0]: there is no service `web` in namespace shop",
+        ];
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn workloads_matter_only_where_a_template_is_copied() {
+        let mut objects = orders(&[]);
+        objects.pods = vec![pod("d", json!({"app": "orders", "graylane.io/enabled": "true"}))];
+        objects.deployments.clear();
+        let world = World::new(objects);
+        assert_eq!(of(&world, &release("")), []);
+        let found = of(&world, &release("  promotion: {strategy: copyTemplate}\n"));
+        assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn a_missing_istio_is_said_and_an_interrupted_watch_is_not() {
+        let of = |trouble| of_kind("DestinationRule", trouble, &release("")).map(|finding| finding.message);
+        assert_eq!(of(Trouble::Absent).unwrap(), "this cluster does not know the kind DestinationRule");
+        assert!(of(Trouble::Forbidden("no".into())).is_some());
+        assert_eq!(of(Trouble::Away("x".into())), None);
+    }
+}
