@@ -7,6 +7,8 @@
 pub mod decide;
 pub mod documents;
 mod healing;
+mod news;
+mod owners;
 pub mod request;
 pub mod run;
 pub mod seams;

@@ -129,7 +129,7 @@ pub fn renewal(document: &RawConfig) -> Option<Millis> {
 }
 
 /// What of a release its documents depend on, for telling whether they have to be made again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Basis {
     exposure: Exposure,
     phase: Phase,
@@ -155,5 +155,17 @@ impl Basis {
             generation: object.generation,
             readable: object.spec.is_ok(),
         }
+    }
+
+    /// Whether the documents of a release would be the same as when this was made.
+    pub fn is_of(&self, object: &Object) -> bool {
+        let status = &object.status;
+        self.exposure == status.exposure
+            && self.phase == status.phase
+            && self.generation == object.generation
+            && self.readable == object.spec.is_ok()
+            && self.salt == status.salt
+            && self.slots == status.slots
+            && self.not_ready == status.not_ready
     }
 }

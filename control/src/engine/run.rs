@@ -10,12 +10,16 @@ use super::Millis;
 use super::decide::{Action, Decision, decide};
 use super::documents::{self, Basis};
 use super::healing::Healing;
+use super::news::{News, news};
+use super::owners::{Owner, owner, owners};
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase, Status};
 
 /// A status in which only counts have changed is kept at most this often.
 const COUNTS_EVERY_MS: Millis = 2_000;
+/// A release in which nothing happens is looked at this often all the same.
+const REST_MS: Millis = 5_000;
 /// What failed is tried again after this.
 const AGAIN_MS: Millis = 1_000;
 
@@ -37,6 +41,16 @@ struct Memory {
     basis: Option<Basis>,
     namespaces: BTreeSet<String>,
     saved_ms: Millis,
+    rest: Option<Rest>,
+}
+
+/// A look at a release that found nothing to do, and what it depended on.
+#[derive(Debug)]
+struct Rest {
+    fence: String,
+    owner: Option<String>,
+    stamp: u64,
+    until: Millis,
 }
 
 /// What a pass came to.
@@ -76,17 +90,24 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         let mut pass = Pass::default();
         let mut objects = self.store.releases();
         objects.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+        let owners = owners(&objects);
         let mut later = Vec::new();
-        for index in 0..objects.len() {
-            let seen = self.see(&objects, index);
-            let object = &mut objects[index];
+        for (index, object) in objects.iter_mut().enumerate() {
+            let busy = owner(&owners, object);
+            if let Some(until) = self.rests(object, busy, now) {
+                pass.wake(Some(until));
+                continue;
+            }
+            let seen = self.see(object, busy.map(|owner| owner.id.clone()));
             let decision = decide(&object.spec, &object.status, &seen, now);
+            let rest = self.rest(object, busy, &decision, now);
             pass.awaits_proxies |= awaits_proxies(&decision.status);
             pass.wake(decision.wake_at);
             let actions = decision.actions.clone();
             if self.keep(object, decision, now, &mut pass).await {
                 later.extend(actions.into_iter().map(|action| (index, action)));
             }
+            self.memory.entry(object.uid.clone()).or_default().rest = rest;
         }
         self.find_dirty(&objects);
         self.heal(&objects, now, &mut pass);
@@ -97,8 +118,29 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         pass
     }
 
-    fn see(&self, objects: &[Object], index: usize) -> Seen {
-        let object = &objects[index];
+    /// Until when a release needs no look, if nothing that it depends on has changed since the last one.
+    fn rests(&self, object: &Object, busy: Option<&Owner>, now: Millis) -> Option<Millis> {
+        let rest = self.memory.get(&object.uid)?.rest.as_ref()?;
+        let same = rest.fence == object.fence
+            && rest.owner.as_deref() == busy.map(|owner| owner.id.as_str())
+            && self.ground.stamp() == Some(rest.stamp);
+        (same && now < rest.until).then_some(rest.until)
+    }
+
+    /// A look that changed nothing, and waits for no proxy, holds for a while.
+    fn rest(&self, object: &Object, busy: Option<&Owner>, decision: &Decision, now: Millis) -> Option<Rest> {
+        let stamp = self.ground.stamp()?;
+        let quiet = decision.status == object.status && decision.actions.is_empty();
+        let until = decision.wake_at.unwrap_or(Millis::MAX).min(now.saturating_add(REST_MS));
+        (quiet && !awaits_proxies(&decision.status)).then(|| Rest {
+            fence: object.fence.clone(),
+            owner: busy.map(|owner| owner.id.clone()),
+            stamp,
+            until,
+        })
+    }
+
+    fn see(&self, object: &Object, busy: Option<String>) -> Seen {
         let mut seen = Seen {
             generation: object.generation,
             paused: object.paused,
@@ -108,7 +150,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         };
         let Ok(release) = &object.spec else { return seen };
         let places = self.delivery.places_of(release);
-        seen.busy = owner(objects, object).map(|owner| owner.id.clone());
+        seen.busy = busy;
         seen.stopped = places.iter().any(|place| self.delivery.is_stopped(&place.namespace));
         seen.versions = self.ground.versions(release);
         seen.stable = self.ground.stable(release);
@@ -131,7 +173,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     /// How the proxies stand with what the status says; nothing is known while that is not delivered.
     fn arrival(&self, object: &Object, release: &crate::release::Release, places: &BTreeSet<Place>) -> Arrival {
         let delivered = self.memory.get(&object.uid).is_some_and(|memory| {
-            memory.basis == Some(Basis::of(object)) && memory.namespaces.is_disjoint(&self.dirty)
+            memory.basis.as_ref().is_some_and(|basis| basis.is_of(object)) && memory.namespaces.is_disjoint(&self.dirty)
         });
         if !delivered {
             return Arrival::default();
@@ -188,15 +230,15 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         let mut gone: BTreeSet<String> = self.memory.keys().cloned().collect();
         for object in objects {
             gone.remove(&object.uid);
-            let basis = Some(Basis::of(object));
             let namespaces: BTreeSet<String> = match &object.spec {
                 Ok(release) => self.delivery.places_of(release).into_iter().map(|place| place.namespace).collect(),
                 Err(_) => self.delivery.places().into_iter().map(|place| place.namespace).collect(),
             };
             let memory = self.memory.entry(object.uid.clone()).or_default();
-            if memory.basis != basis || memory.namespaces != namespaces {
+            let same = memory.basis.as_ref().is_some_and(|basis| basis.is_of(object));
+            if !same || memory.namespaces != namespaces {
                 self.dirty.extend(memory.namespaces.iter().chain(&namespaces).cloned());
-                memory.basis = basis;
+                memory.basis = Some(Basis::of(object));
                 memory.namespaces = namespaces;
             }
         }
@@ -294,24 +336,6 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     }
 }
 
-/// The release that has the group of another: the oldest that is not finished and could begin.
-fn owner<'a>(objects: &'a [Object], object: &Object) -> Option<&'a Object> {
-    let key =
-        |object: &Object| object.spec.as_ref().ok().map(|release| (release.namespace.clone(), release.group.clone()));
-    let mine = key(object)?;
-    let has_begun = |other: &&Object| other.status.exposure != Exposure::Absent || is_withdrawing(&other.status);
-    let could_begin =
-        |other: &&Object| !other.deleting && !other.status.phase.is_finished() && other.status.phase != Phase::Invalid;
-    let same = || objects.iter().filter(|other| key(other).as_ref() == Some(&mine));
-    // One that runs keeps its group even if an older one, once mended, would like to have it.
-    let owner = same().find(has_begun).or_else(|| same().find(could_begin))?;
-    (owner.uid != object.uid).then_some(owner)
-}
-
-fn is_withdrawing(status: &Status) -> bool {
-    matches!(status.phase, Phase::RollingBack | Phase::Promoting)
-}
-
 fn awaits_proxies(status: &Status) -> bool {
     use super::status::WaitReason;
     status.waiting.as_ref().is_some_and(|waiting| waiting.reason == WaitReason::Acknowledgement)
@@ -320,38 +344,6 @@ fn awaits_proxies(status: &Status) -> bool {
 /// Whether a status takes lanes back.
 fn withdraws(before: &Status, after: &Status) -> bool {
     after.phase == Phase::RollingBack && before.phase != Phase::RollingBack
-}
-
-#[derive(PartialEq, Eq)]
-enum News {
-    None,
-    Counts,
-    State,
-}
-
-/// Whether a status differs, and only in how many proxies have answered.
-fn news(before: &Status, after: &Status) -> News {
-    if before == after {
-        return News::None;
-    }
-    let complete =
-        |status: &Status| status.proxies.expected > 0 && status.proxies.acknowledged == status.proxies.expected;
-    if complete(after) && !complete(before) {
-        return News::State;
-    }
-    let bare = |status: &Status| Status {
-        proxies: Default::default(),
-        message: String::new(),
-        conditions: status
-            .conditions
-            .iter()
-            .map(|one| super::status::Condition { message: String::new(), ..one.clone() })
-            .collect(),
-        waiting: status.waiting.clone().map(|waiting| super::status::Waiting { message: String::new(), ..waiting }),
-        generation: 0,
-        ..status.clone()
-    };
-    if bare(before) == bare(after) { News::Counts } else { News::State }
 }
 
 // === impl Pass ===

@@ -165,6 +165,13 @@ pub enum Template<'a> {
 
 /// What runs: workloads, and proxies.
 pub trait Ground {
+    /// A number that changes whenever an answer of this trait other than [`Ground::arrival`], or whether a
+    /// namespace is stopped, may have changed. While it stays the same, a release in which nothing happens
+    /// is only looked at now and then. `None` if nobody can say.
+    fn stamp(&self) -> Option<u64> {
+        None
+    }
+
     /// What is wrong with what a release names.
     fn problems(&self, release: &Release) -> Vec<Finding>;
 

@@ -310,6 +310,16 @@ impl Delivery for World {
 }
 
 impl Ground for World {
+    fn stamp(&self) -> Option<u64> {
+        let inner = self.lock();
+        let mut hasher = xxhash_rust::xxh64::Xxh64::new(0);
+        let answers = format!("{:?}{:?}{:?}{}", inner.lanes, inner.stable, inner.problems, inner.stopped);
+        hasher.update(answers.as_bytes());
+        hasher
+            .update(format!("{:?}", inner.proxies.values().map(|proxy| proxy.crashed).collect::<Vec<_>>()).as_bytes());
+        Some(hasher.digest())
+    }
+
     fn problems(&self, _: &Release) -> Vec<Finding> {
         self.lock().problems.clone()
     }
