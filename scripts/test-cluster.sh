@@ -4,6 +4,7 @@
 #   scripts/test-cluster.sh [TEST NAME...]      default: all; names are matched in part
 #
 #   SMOKE=1     only the tests whose name begins with smoke
+#   HOLD=1      leave the bed of a failed test as it is, and say how to look into it
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$ROOT/scripts/bed.sh"

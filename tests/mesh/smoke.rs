@@ -1,10 +1,10 @@
 //! The bed itself: real pods answer through real proxies, and istiod brings them our filter.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use graylane_tests::bed::{self, Bed};
-use graylane_tests::client::Ask;
 use graylane_tests::poll::{self, PATIENCE};
 
+use crate::asking::{anybody, takes, tester};
 use crate::wiring::{self, Module};
 
 #[test]
@@ -62,25 +62,3 @@ const FILTERS: [(&str, &str, &str); 5] = [
 ];
 
 const WITH_AGENT: &str = r#"{"spec": {"template": {"metadata": {"annotations": {"bed.graylane.io/proxy": "agent"}}}}}"#;
-
-fn anybody() -> Ask {
-    Ask::get("shop.example.com", "/")
-}
-
-fn tester() -> Ask {
-    anybody().header("x-user-group", "beta")
-}
-
-/// Checks who answers, in the order of the calls.
-fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
-    let answer = bed.ask(ask)?;
-    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-    let mut names = Vec::new();
-    let mut seen = answer.json()?;
-    while let Some(at) = seen["at"].as_str() {
-        names.push(at.to_owned());
-        seen = seen["next"].take();
-    }
-    ensure!(names == wanted, "{names:?} answered, not {wanted:?}; then came {seen}");
-    Ok(())
-}

@@ -20,6 +20,7 @@ mod part;
 mod proxy;
 mod registry;
 
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -80,7 +81,27 @@ pub fn tell(setup: &Setup, story: impl FnOnce(&Bed) -> Result<()>) {
     }
     let bed = setup.start().unwrap_or_else(|error| panic!("{error:#}"));
     // The panic comes while the bed is alive, so that dropping it shows the logs.
-    story(&bed).unwrap_or_else(|error| panic!("{error:#}"));
+    story(&bed).unwrap_or_else(|error| {
+        if env::var_os("HOLD").is_some() {
+            hold(&bed, &error);
+        }
+        panic!("{error:#}")
+    });
+}
+
+/// Leaves a bed as it is after a failure, for somebody to look at, until the test run is interrupted.
+fn hold(bed: &Bed, error: &anyhow::Error) -> ! {
+    // Past the capture of test output, which is shown only when a test has ended.
+    let _ = writeln!(
+        io::stderr(),
+        "\n{error:#}\n\nHOLD: the bed stays until this run is interrupted. To go in, in another shell:\n  \
+         nsenter -t $(pgrep -n kube-apiserver) --all env KUBECONFIG={} bash\nLogs: {}",
+        bed.kubeconfig().display(),
+        bed.folder().display()
+    );
+    loop {
+        thread::park();
+    }
 }
 
 // === impl Setup ===

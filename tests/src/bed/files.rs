@@ -1,7 +1,8 @@
 //! The folder of a bed, and the programs it runs.
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
@@ -48,10 +49,10 @@ pub(super) fn program(name: &str) -> Result<PathBuf> {
 
 impl Folder {
     pub(super) fn new(number: u8) -> Result<Self> {
-        let name = format!("{}-{number}", process::id());
+        // Process ids begin anew in each process namespace, so they name nothing.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let name = format!("{now}-{number}");
         let root = paths::root().join("target/beds").join(&name);
-        // Process ids begin anew in each process namespace.
-        let _ = fs::remove_dir_all(&root);
         fs::create_dir_all(&root).with_context(|| format!("make {}", root.display()))?;
         // In memory in a bed's namespaces, so that etcd waits for no disk.
         let data = Path::new("/run/graylane-bed").join(name);
