@@ -8,7 +8,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-GENERATED=(docs/schema envoy-configs)
+GENERATED=(docs/schema docs/crd.md control/crds envoy-configs)
 
 main() {
   cd "$ROOT"
@@ -26,9 +26,11 @@ main() {
 generate() {
   cargo build --quiet --workspace --lib --bins --tests # as test.sh builds it
   local graylane=${CARGO_TARGET_DIR:-$ROOT/target}/debug/graylane
-  mkdir -p docs/schema
+  mkdir -p docs/schema control/crds
   to docs/schema/filter-config.json "$graylane" schema
   to docs/schema/gray-release.json "$graylane" schema --release
+  to docs/crd.md "$graylane" crd --output reference
+  to control/crds/graylane.io_grayreleases.yaml "$graylane" crd
   GRAYLANE=$graylane envoy-configs/render.sh
 }
 

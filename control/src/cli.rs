@@ -2,6 +2,7 @@
 
 mod app;
 mod controller;
+mod crd;
 mod demo;
 mod explain;
 mod generate;
@@ -68,6 +69,8 @@ enum Command {
     Generate(generate::Args),
     /// Print the JSON Schema of the filter's config, or of release files
     Schema(schema::Args),
+    /// Print the CustomResourceDefinition of releases, for `kubectl apply -f -`
+    Crd(crd::Args),
     /// Show it all on this machine: a gateway and four services on real Envoys
     Demo(demo::Args),
     /// Run the toy service of the demo
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Crd(args) => crd::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::App(args) => app::run(&args),
     };

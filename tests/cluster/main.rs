@@ -1,3 +1,4 @@
 //! On a real API server.
 
+mod refused;
 mod smoke;

@@ -20,7 +20,7 @@ pub enum Limit {
 }
 
 /// Longest name; that it is a DNS label of at most 63 is said in other words.
-const NAME: Limit = Limit::Bytes(253);
+const NAME: Limit = Limit::Bytes(128);
 
 /// What is bounded: paths in which `[]` is any item of a list.
 pub const LIMITS: &[(&str, Limit)] = &[

@@ -3,6 +3,9 @@
 //!
 //! Here is only what a release shows by itself and the API server can check as well; the CEL side of
 //! each rule is in [`crate::crd`]. What only Rust can check says its words where it is checked.
+//!
+//! A text may hold a value only where an API server can tell how long it gets: never one that it had to
+//! search for. The path says which one it is.
 
 /// Something that a release has to be, and what is said when it is not.
 ///
@@ -17,7 +20,7 @@ pub struct Rule {
 
 /// A part of a text: words, or the name of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part<'a> {
+pub(crate) enum Part<'a> {
     /// Words as they stand.
     Words(&'a str),
     /// A value by its name.
@@ -34,25 +37,28 @@ pub const DNS_LABEL: Rule = Rule {
 pub const NO_LANE: Rule = Rule { message: "there is no lane", mend: "name at least one, such as `canary`" };
 
 /// Each lane is named once.
-pub const LANE_TWICE: Rule = Rule { message: "lane `{value}` is there twice", mend: "leave it out" };
+pub const LANE_TWICE: Rule = Rule { message: "a lane is there twice", mend: "leave one out" };
 
 /// No lane is called `stable`.
 pub const STABLE_LANE: Rule = Rule { message: "lane `stable` always exists", mend: "leave it out" };
 
-/// What names a lane names one of this release.
+/// A lane that is given is one of this release.
 pub const UNKNOWN_LANE: Rule =
-    Rule { message: "`{value}` is not a lane of this release", mend: "name one of spec.lanes: {lanes}" };
+    Rule { message: "`{value}` is not a lane of this release", mend: "name one of spec.lanes" };
 
-/// The lane of a rule may also be `stable`.
+/// The lanes of a member are lanes of this release.
+pub const MEMBER_LANE: Rule =
+    Rule { message: "a member names a lane that this release does not have", mend: "name one of spec.lanes" };
+
+/// The lane of a rule is one of this release, or `stable`.
 pub const RULE_LANE: Rule =
-    Rule { message: "`{value}` is not a lane of this release", mend: "name `stable` or one of spec.lanes: {lanes}" };
+    Rule { message: "a rule names a lane that this release does not have", mend: "name `stable` or one of spec.lanes" };
 
 /// There is a member.
 pub const NO_MEMBER: Rule = Rule { message: "there is no member", mend: "name the services of the group" };
 
 /// Each member is named once.
-pub const MEMBER_TWICE: Rule =
-    Rule { message: "service `{value}` is there twice", mend: "put all its hosts in one member" };
+pub const MEMBER_TWICE: Rule = Rule { message: "a service is there twice", mend: "put all its hosts in one member" };
 
 /// A controller has to know where lanes are chosen.
 pub const NO_ENTRY: Rule = Rule {
@@ -74,11 +80,11 @@ pub const ONE_THING: Rule = Rule {
 
 /// A single weight is of a single lane.
 pub const ONE_WEIGHT: Rule =
-    Rule { message: "one weight for several lanes", mend: "write `weights` with a weight for each of: {lanes}" };
+    Rule { message: "one weight for several lanes", mend: "write `weights` with a weight for each" };
 
 /// Where there are several lanes, one is named that becomes stable.
 pub const NO_PROMOTED_LANE: Rule =
-    Rule { message: "there are several lanes", mend: "name the one whose version becomes stable: {lanes}" };
+    Rule { message: "there are several lanes", mend: "name the one whose version becomes stable" };
 
 /// Little enough stays on stable.
 pub const HOLDBACK: Rule = Rule { message: "`{value}` is more than 5%", mend: "keep between 0% and 5% on stable" };
@@ -120,15 +126,10 @@ impl Rule {
     pub fn said(&self, values: &[(&str, &str)]) -> (String, String) {
         (fill(self.message, values), fill(self.mend, values))
     }
-
-    /// Message and mend as one text, as the API server says it.
-    pub fn parts(&self) -> Vec<Part<'static>> {
-        let mend = parts(self.mend);
-        parts(self.message).chain([Part::Words("; ")]).chain(mend).collect()
-    }
 }
 
-fn fill(text: &str, values: &[(&str, &str)]) -> String {
+/// A text with these values in their places; what is not known is left out.
+pub(crate) fn fill(text: &str, values: &[(&str, &str)]) -> String {
     let value = |name| values.iter().find(|(known, _)| *known == name).map_or("…", |(_, value)| value);
     parts(text)
         .map(|part| match part {
@@ -139,7 +140,7 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 }
 
 /// The words and values of a text. A brace that holds anything but a plain name is words.
-fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+pub(crate) fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -168,9 +169,9 @@ mod tests {
 
     #[test]
     fn values_stand_where_their_names_are() {
-        let (message, mend) = UNKNOWN_LANE.said(&[("value", "blue"), ("lanes", "canary, v2")]);
+        let (message, mend) = UNKNOWN_LANE.said(&[("value", "blue")]);
         assert_eq!(message, "`blue` is not a lane of this release");
-        assert_eq!(mend, "name one of spec.lanes: canary, v2");
+        assert_eq!(mend, "name one of spec.lanes");
     }
 
     #[test]

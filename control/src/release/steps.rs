@@ -55,13 +55,13 @@ impl Checker<'_> {
         match (&promotion.lane, lanes) {
             (Some(lane), _) if lanes.contains(lane) => lane.clone(),
             (Some(lane), _) => {
-                self.refuse(path, &rules::UNKNOWN_LANE, &[("value", lane), ("lanes", &lanes.join(", "))]);
+                self.refuse(path, &rules::UNKNOWN_LANE, &[("value", lane)]);
                 String::new()
             }
             (None, [first, ..]) if lanes.len() == 1 || promotion.strategy == PromotionStrategy::Manual => first.clone(),
             (None, []) => String::new(),
             (None, _) => {
-                self.refuse(path, &rules::NO_PROMOTED_LANE, &[("lanes", &lanes.join(", "))]);
+                self.refuse(path, &rules::NO_PROMOTED_LANE, &[]);
                 String::new()
             }
         }
@@ -97,7 +97,7 @@ impl Checker<'_> {
         if let [lane] = lanes {
             return BTreeMap::from([(lane.clone(), parts)]);
         }
-        self.refuse(path, &rules::ONE_WEIGHT, &[("lanes", &lanes.join(", "))]);
+        self.refuse(path, &rules::ONE_WEIGHT, &[]);
         BTreeMap::new()
     }
 
@@ -114,7 +114,7 @@ impl Checker<'_> {
             if lane == STABLE {
                 self.add(&path, "`stable` has whatever the other lanes leave", "leave it out");
             } else if !lanes.contains(lane) {
-                self.refuse(&path, &rules::UNKNOWN_LANE, &[("value", lane), ("lanes", &lanes.join(", "))]);
+                self.refuse(&path, &rules::UNKNOWN_LANE, &[("value", lane)]);
             }
             parts.insert(lane.clone(), self.weight(&path, weight));
         }

@@ -167,8 +167,7 @@ impl Checker<'_> {
         let known = member.lanes.clone().unwrap_or_else(|| lanes.to_vec());
         for (at, lane) in known.iter().enumerate() {
             if !lanes.contains(lane) {
-                let values = [("value", lane.as_str()), ("lanes", &lanes.join(", "))];
-                self.refuse(&format!("{path}.lanes[{at}]"), &rules::UNKNOWN_LANE, &values);
+                self.refuse(&format!("{path}.lanes[{at}]"), &rules::MEMBER_LANE, &[]);
             }
         }
         Member {
@@ -192,7 +191,7 @@ impl Checker<'_> {
             if lane == STABLE {
                 self.refuse(&path, &rules::STABLE_LANE, &[]);
             } else if lanes[..index].contains(lane) {
-                self.refuse(&path, &rules::LANE_TWICE, &[("value", lane)]);
+                self.refuse(&path, &rules::LANE_TWICE, &[]);
             }
         }
     }
@@ -203,15 +202,14 @@ impl Checker<'_> {
             let path = format!("spec.members[{index}].service");
             self.label(&path, &member.service);
             if members[..index].iter().any(|earlier| earlier.service == member.service) {
-                self.refuse(&path, &rules::MEMBER_TWICE, &[("value", &member.service)]);
+                self.refuse(&path, &rules::MEMBER_TWICE, &[]);
             }
         }
     }
 
     fn rule(&mut self, index: usize, rule: &RuleSpec, lanes: &[String]) -> RawRule {
         if rule.lane != STABLE && !lanes.contains(&rule.lane) {
-            let values = [("value", rule.lane.as_str()), ("lanes", &lanes.join(", "))];
-            self.refuse(&format!("spec.rules[{index}].lane"), &rules::RULE_LANE, &values);
+            self.refuse(&format!("spec.rules[{index}].lane"), &rules::RULE_LANE, &[]);
         }
         let mut time = |field: &str, time: &Option<Time>| {
             let path = format!("spec.rules[{index}].{field}");

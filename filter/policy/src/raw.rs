@@ -168,7 +168,7 @@ pub struct RawMatch {
     pub is: RawOperator,
 }
 
-/// A part of the request. Not every field exists on every side; see [`crate::field`].
+/// A part of the request. Not every field exists on every side of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
