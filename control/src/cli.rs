@@ -158,10 +158,5 @@ pub(crate) fn report_table(reports: &[Report]) -> String {
 
 /// A table in the manner of kubectl: columns, no borders.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 3));
-    }
-    table
+    crate::view::columns::columns(&header)
 }

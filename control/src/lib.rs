@@ -19,3 +19,4 @@ pub mod istio;
 pub mod local;
 pub mod release;
 pub mod stats;
+pub mod view;
