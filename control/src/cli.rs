@@ -6,6 +6,8 @@ mod crd;
 mod demo;
 mod explain;
 mod generate;
+#[expect(dead_code, reason = "the commands that use it follow")]
+mod kube;
 mod push;
 mod render;
 mod run;

@@ -7,6 +7,7 @@
 pub mod asks;
 pub mod deliver;
 pub mod ground;
+pub mod kept;
 pub mod proxies;
 pub mod push;
 pub mod run;
@@ -113,17 +114,7 @@ impl Folder {
     }
 
     fn release_files(&self) -> Result<Vec<PathBuf>, LocalError> {
-        let failed = |source| LocalError::Folder { dir: self.dir.clone(), source };
-        let mut files = Vec::new();
-        for entry in self.dir.read_dir().map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-            if is_yaml && path.file_name().is_some_and(|name| name != PROXIES) {
-                files.push(path);
-            }
-        }
-        files.sort();
-        Ok(files)
+        kept::release_files(&self.dir)
     }
 
     /// The proxies of the folder.
@@ -152,21 +143,16 @@ impl Folder {
 
     /// Where the status of a release is kept: `status/<namespace>.<name>.json`.
     pub fn status_file(&self, id: &str) -> PathBuf {
-        self.dir.join("status").join(file_name(id))
+        kept::status_file(&self.dir, id)
     }
 
     /// Where a person asks something of a release: `requests/<namespace>.<name>.json`.
     pub fn request_file(&self, id: &str) -> PathBuf {
-        self.dir.join("requests").join(file_name(id))
+        kept::request_file(&self.dir, id)
     }
 
     /// The folder itself.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
-}
-
-/// The file of a release; a name is a DNS label, so the dot parts it from its namespace.
-fn file_name(id: &str) -> String {
-    format!("{}.json", id.replace('/', "."))
 }
