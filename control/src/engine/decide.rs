@@ -107,6 +107,7 @@ impl Machine<'_> {
     /// A release whose spec is wrong. One that has not moved waits for a better one. One that runs keeps
     /// its weights and its config, the last that was right; it can be taken back all the same.
     fn refuse(&mut self, findings: &Findings) {
+        self.status.observed_generation = self.seen.generation;
         self.answer_abort();
         match self.status.phase {
             Phase::Pending | Phase::Invalid => {

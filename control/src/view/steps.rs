@@ -8,7 +8,7 @@ use super::times;
 use crate::engine::Millis;
 use crate::engine::status::{HandoverStage, Phase};
 use crate::release::STABLE;
-use crate::release::plan::{StepSpec, StepWeight};
+use crate::release::plan::StepSpec;
 use crate::release::units::Weight;
 
 /// One step, as it is shown.
@@ -41,8 +41,8 @@ pub fn lines(kept: &Kept, now: Millis) -> Vec<Line> {
 /// What a step does, in words.
 pub fn words(step: &StepSpec) -> String {
     match step {
-        StepSpec { weight: Some(StepWeight::Only(weight)), .. } => format!("weight {}", shown(weight)),
-        StepSpec { weight: Some(StepWeight::Lanes(weights)), .. } => {
+        StepSpec { weight: Some(weight), .. } => format!("weight {}", shown(weight)),
+        StepSpec { weights: Some(weights), .. } => {
             let lanes = weights.iter().map(|(lane, weight)| format!("{lane}={}", shown(weight)));
             format!("weight {}", lanes.collect::<Vec<_>>().join(","))
         }
@@ -52,7 +52,7 @@ pub fn words(step: &StepSpec) -> String {
         },
         StepSpec { gate: Some(gate), .. } => format!("gate: {}", gate.name),
         StepSpec { analysis: Some(analysis), .. } => format!("analysis {}", analysis.duration.0),
-        StepSpec { weight: None, pause: None, gate: None, analysis: None } => "nothing".into(),
+        StepSpec { weight: None, weights: None, pause: None, gate: None, analysis: None } => "nothing".into(),
     }
 }
 
@@ -76,15 +76,11 @@ pub fn asked_weights(kept: &Kept) -> BTreeMap<String, u32> {
     let mut asked: BTreeMap<String, u32> = none();
     let Some(here) = position(kept) else { return asked };
     for step in spec.steps.iter().take(here + 1) {
-        match (&step.weight, lanes.first()) {
-            (Some(StepWeight::Only(weight)), Some(lane)) => {
-                asked.insert(lane.clone(), parts(weight));
-            }
-            (Some(StepWeight::Lanes(weights)), _) => {
-                asked.extend(weights.iter().map(|(lane, weight)| (lane.clone(), parts(weight))));
-            }
-            _ => {}
+        if let (Some(weight), Some(lane)) = (&step.weight, lanes.first()) {
+            asked.insert(lane.clone(), parts(weight));
         }
+        let by_lane = step.weights.iter().flatten();
+        asked.extend(by_lane.map(|(lane, weight)| (lane.clone(), parts(weight))));
     }
     asked
 }
