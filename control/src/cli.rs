@@ -6,12 +6,15 @@ mod crd;
 mod demo;
 mod explain;
 mod generate;
-#[expect(dead_code, reason = "the commands that use it follow")]
+mod install;
 mod kube;
+mod mesh;
 mod push;
 mod render;
 mod run;
 mod schema;
+mod stop;
+mod uninstall;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -67,6 +70,12 @@ enum Command {
     Controller(Box<controller::Args>),
     /// Say where a request would go, and why
     Explain(explain::Args),
+    /// Wire the proxies of a namespace; the plan is shown first
+    Install(install::Args),
+    /// Take the wiring of a namespace out again
+    Uninstall(uninstall::Args),
+    /// Send everything to stable, now, without the controller
+    Stop(stop::Args),
     /// Print VirtualServices and DestinationRules with a route for each lane, new or from a file
     Generate(generate::Args),
     /// Print the JSON Schema of the filter's config, or of release files
@@ -102,6 +111,9 @@ pub fn run() -> ExitCode {
         Command::Push(args) => push::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Install(args) => install::run(&args),
+        Command::Uninstall(args) => uninstall::run(&args),
+        Command::Stop(args) => stop::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Crd(args) => crd::run(&args),

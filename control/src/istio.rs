@@ -4,6 +4,7 @@
 //! [`assign`] decides what of it is written and with which generation. All of it is pure: the cluster
 //! is elsewhere.
 
+pub mod adoption;
 pub mod assign;
 pub mod config;
 pub mod held;
@@ -12,6 +13,7 @@ pub mod module;
 pub mod object;
 pub mod routes;
 pub mod stanza;
+pub mod stop;
 pub mod types;
 mod wasmplugin;
 

@@ -27,7 +27,7 @@ const INTEREST: Duration = Duration::from_secs(60);
 const WAITING: Duration = Duration::from_secs(10);
 /// Only what is read: a full page of a busy proxy is megabytes. The regular expression is
 /// `graylane_config_|^server\.concurrency$`.
-const PAGE: &str = "/stats/prometheus?filter=graylane_config_%7C%5Eserver%5C.concurrency%24";
+pub const PAGE: &str = "/stats/prometheus?filter=graylane_config_%7C%5Eserver%5C.concurrency%24";
 
 /// What a proxy last answered.
 #[derive(Clone, Debug)]

@@ -77,7 +77,8 @@ fn proxy(pod: &Pod, sides: BTreeSet<Side>) -> Proxy {
     Proxy { id: format!("{namespace}/{}", pod.name_any()), namespace, address, sides }
 }
 
-fn port(pod: &Pod) -> u16 {
+/// Where the metrics of a pod's proxy are.
+pub fn port(pod: &Pod) -> u16 {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
     let named = ports.find(|port| port.name.as_deref() == Some(PORT_NAME)).map(|port| port.container_port);

@@ -17,7 +17,7 @@ use crate::engine::seams::{Place, Wanted};
 pub struct Order<'a> {
     /// By which kind of object.
     pub emitter: Emitter,
-    /// With which module.
+    /// With which module new documents run; those that are kept keep theirs.
     pub module: &'a Module,
     /// The namespace.
     pub namespace: &'a str,
@@ -38,6 +38,23 @@ pub struct Assignment {
     pub generations: BTreeMap<Place, u64>,
 }
 
+/// Empties every document of a namespace: each gets a new generation that sends everything to stable,
+/// and says that it runs. What is inert stays so.
+pub fn emptied(order: &Order<'_>, held: &Held) -> Assignment {
+    let mut emptied = held.clone();
+    let mut renew = BTreeSet::new();
+    for object in emptied.objects.values_mut() {
+        object.stopped = None;
+        for (side, held) in &mut object.sides {
+            if let HeldSide::Document { document, .. } = held {
+                document.groups.clear();
+                renew.insert(*side);
+            }
+        }
+    }
+    assign(&Order { renew: &renew, ..*order }, &emptied, &BTreeMap::new())
+}
+
 /// Brings the sides of a namespace to what they shall run. Sides that are not wanted keep what they have.
 ///
 /// A document that is the same keeps its generation, and its object its bytes. Otherwise it gets the
@@ -54,7 +71,7 @@ pub fn assign(order: &Order<'_>, held: &Held, wanted: &BTreeMap<Place, Wanted>) 
     for (name, sides) in by_object(order, held, wanted) {
         let contents = settle(order, held.objects.get(name), &sides, next);
         for (side, content) in &contents {
-            if let Content::Document(document) = content {
+            if let Content::Document(document, _) = content {
                 assignment.note(order, *side, document);
             }
         }
@@ -95,9 +112,8 @@ fn settle(
         sides.iter().map(content).collect()
     };
     let contents = settled(false);
-    let is_foreign = |object: &HeldObject| {
-        !object.is_as_written && object.digest != digest(&order.emitter.spec(&contents, order.module))
-    };
+    let is_foreign =
+        |object: &HeldObject| !object.is_as_written && object.digest != digest(&order.emitter.spec(&contents));
     if object.is_some_and(is_foreign) { settled(true) } else { contents }
 }
 
@@ -109,19 +125,19 @@ enum Renew {
 }
 
 fn content(order: &Order<'_>, side: Side, held: Option<&HeldSide>, wanted: Option<&Wanted>, renew: Renew) -> Content {
-    let groups = match (wanted, held) {
-        (Some(Wanted::Document(groups)), _) => groups.as_slice(),
-        (None, Some(HeldSide::Document { document, .. })) => document.groups.as_slice(),
+    let ours = || order.emitter.source(order.module);
+    let (groups, source) = match (wanted, held) {
+        (Some(Wanted::Document(groups)), _) => (groups.as_slice(), ours()),
+        (None, Some(HeldSide::Document { document, source })) => (document.groups.as_slice(), source.clone()),
         // A WasmPlugin can only be inert by having nothing to do.
-        _ if order.emitter == Emitter::WasmPlugin => &[],
+        _ if order.emitter == Emitter::WasmPlugin => (&[][..], ours()),
         _ => return Content::Inert,
     };
     let same = match held {
-        Some(HeldSide::Document { document, source })
-            if **document == self::document(side, groups, document.generation)
-                && *source == order.emitter.source(order.module) =>
+        Some(HeldSide::Document { document: held, source: from })
+            if *from == source && **held == document(side, groups, held.generation) =>
         {
-            Some(document.generation)
+            Some(held.generation)
         }
         _ => None,
     };
@@ -129,7 +145,7 @@ fn content(order: &Order<'_>, side: Side, held: Option<&HeldSide>, wanted: Optio
         (Renew::IfNew(_), Some(generation)) => generation,
         (Renew::IfNew(next) | Renew::Always(next), _) => next,
     };
-    Content::Document(document(side, groups, generation))
+    Content::Document(document(side, groups, generation), source)
 }
 
 fn document(side: Side, groups: &[RawGroup], generation: u64) -> RawConfig {
@@ -145,12 +161,12 @@ fn document(side: Side, groups: &[RawGroup], generation: u64) -> RawConfig {
 /// The object, unless it is held with these bytes and their digest.
 fn changed(order: &Order<'_>, held: &Held, name: &str, contents: &BTreeMap<Side, Content>) -> Option<DynamicObject> {
     let object = held.objects.get(name);
-    let spec = order.emitter.spec(contents, order.module);
+    let spec = order.emitter.spec(contents);
     if object.is_some_and(|object| object.is_as_written && object.digest == digest(&spec)) {
         return None;
     }
     let generations = contents.values().filter_map(|content| match content {
-        Content::Document(document) => Some(document.generation),
+        Content::Document(document, _) => Some(document.generation),
         Content::Inert => None,
     });
     let highest = generations.chain([order.floor, held.generation()]).max();

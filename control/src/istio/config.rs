@@ -29,9 +29,9 @@ const VM_ID: &str = "graylane";
 
 /// What a side runs.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Content {
-    /// A document for the filter.
-    Document(RawConfig),
+pub(super) enum Content {
+    /// A document for the filter, and where its module is fetched from.
+    Document(RawConfig, Value),
     /// An RBAC filter without rules, which lets everything pass: everything goes to stable.
     Inert,
 }
@@ -72,18 +72,16 @@ impl Emitter {
     }
 
     /// The spec of one object: the sides that are given are all in it.
-    pub(super) fn spec(self, sides: &BTreeMap<Side, Content>, module: &Module) -> Value {
+    pub(super) fn spec(self, sides: &BTreeMap<Side, Content>) -> Value {
         match self {
             Self::EnvoyFilter => {
-                let patches: Vec<Value> = sides.iter().map(|(side, content)| patch(*side, content, module)).collect();
+                let patches: Vec<Value> = sides.iter().map(|(side, content)| patch(*side, content)).collect();
                 json!({"priority": PRIORITY, "workloadSelector": opted_in(), "configPatches": patches})
             }
-            Self::WasmPlugin => sides.iter().next().map_or(Value::Null, |(side, content)| {
-                let document = match content {
-                    Content::Document(document) => Some(document),
-                    Content::Inert => None,
-                };
-                wasmplugin::spec(*side, document, module)
+            Self::WasmPlugin => sides.iter().next().map_or(Value::Null, |(side, content)| match content {
+                Content::Document(document, source) => wasmplugin::spec(*side, document, source),
+                // A WasmPlugin is inert by a document without groups.
+                Content::Inert => Value::Null,
             }),
         }
     }
@@ -108,9 +106,9 @@ impl Emitter {
     }
 }
 
-fn patch(side: Side, content: &Content, module: &Module) -> Value {
+fn patch(side: Side, content: &Content) -> Value {
     let typed_config = match content {
-        Content::Document(document) => wasm(side, document, module),
+        Content::Document(document, source) => wasm(side, document, source),
         Content::Inert => json!({"@type": RBAC_TYPE}),
     };
     json!({
@@ -122,7 +120,7 @@ fn patch(side: Side, content: &Content, module: &Module) -> Value {
 
 /// `FAIL_OPEN` is not a choice: with anything else a module that cannot be fetched makes Istio's agent
 /// deny all traffic, and a crash refuses requests instead of sending them to stable.
-fn wasm(side: Side, document: &RawConfig, module: &Module) -> Value {
+fn wasm(side: Side, document: &RawConfig, code: &Value) -> Value {
     // Numbers, strings, lists and objects with string keys always serialise.
     let text = serde_json::to_string(document).unwrap_or_default();
     json!({
@@ -131,7 +129,7 @@ fn wasm(side: Side, document: &RawConfig, module: &Module) -> Value {
             "name": side.filter_name(),
             "root_id": side.filter_name(),
             "failure_policy": "FAIL_OPEN",
-            "vm_config": {"vm_id": VM_ID, "runtime": "envoy.wasm.runtime.v8", "code": module.code()},
+            "vm_config": {"vm_id": VM_ID, "runtime": "envoy.wasm.runtime.v8", "code": code},
             "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text},
         },
     })

@@ -11,7 +11,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::OPT_IN;
-use super::object::{envoy_filter, managed, opted_in};
+use super::object::{envoy_filter, managed, opted_in, spec};
 use crate::build::Side;
 
 /// Name of the stanza in each namespace.
@@ -73,6 +73,19 @@ pub fn stanza(namespace: &str, wiring: &Wiring) -> DynamicObject {
     }
     let spec = json!({"priority": PRIORITY, "workloadSelector": opted_in(), "configPatches": patches});
     managed(&envoy_filter(), namespace, NAME, spec, None)
+}
+
+/// The marks that a stanza takes away at gateways, read back.
+pub fn marks(object: &DynamicObject) -> Marks {
+    let patches = spec(object).get("configPatches").and_then(Value::as_array);
+    let mutations = patches.into_iter().flatten().filter_map(|patch| {
+        patch.pointer("/patch/value/typed_config/early_header_mutation_extensions/0/typed_config/mutations")?.as_array()
+    });
+    let keys = mutations.flatten().filter_map(|mutation| mutation.pointer("/append/header/key")?.as_str());
+    let mut carried: BTreeSet<String> =
+        keys.filter_map(|key| key.strip_prefix(UNTRUSTED_PREFIX)).map(str::to_owned).collect();
+    let baggage = carried.remove(BAGGAGE);
+    Marks { carried, baggage }
 }
 
 /// The EnvoyFilter that makes the pods of a service an entry, on the sides that are named: a filter of

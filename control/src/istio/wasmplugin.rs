@@ -6,7 +6,7 @@
 //! is made or deleted; and the switch of last resort needs the module, because a WasmPlugin can be
 //! nothing but Wasm. Istio fetches with its own time-out of 30 s.
 
-use graylane_policy::raw::{RawConfig, VERSION};
+use graylane_policy::raw::RawConfig;
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 
@@ -27,19 +27,11 @@ pub(super) fn object_name(side: Side) -> &'static str {
     }
 }
 
-/// The spec of a side. Without a document it is the empty one, which sends everything to stable.
+/// The spec of a side.
 ///
 /// No phase is named: so the filter stands behind authentication, whose claims it may read, and before
 /// fault, CORS and the router. Istio hands the config to the filter as a JSON text.
-pub(super) fn spec(side: Side, document: Option<&RawConfig>, module: &Module) -> Value {
-    let empty = || RawConfig {
-        version: VERSION,
-        generation: 0,
-        role: side.role(),
-        entry_only: matches!(side, Side::InboundEntry | Side::OutboundEntry),
-        groups: Vec::new(),
-    };
-    let document = document.cloned().unwrap_or_else(empty);
+pub(super) fn spec(side: Side, document: &RawConfig, source: &Value) -> Value {
     let mut spec = Map::from_iter([
         ("selector".to_owned(), selector(side)),
         ("pluginName".to_owned(), side.filter_name().into()),
@@ -50,8 +42,8 @@ pub(super) fn spec(side: Side, document: Option<&RawConfig>, module: &Module) ->
         ("failStrategy".to_owned(), "FAIL_OPEN".into()),
         ("match".to_owned(), json!([{"mode": mode(side)}])),
     ]);
-    if let Value::Object(source) = source(module) {
-        spec.extend(source);
+    if let Value::Object(source) = source {
+        spec.extend(source.clone());
     }
     Value::Object(spec)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{documents, groups, image, place, stored};
 use crate::build::Side;
 use crate::engine::seams::{Place, Wanted};
-use crate::istio::assign::{Assignment, Order, assign};
+use crate::istio::assign::{Assignment, Order, assign, emptied};
 use crate::istio::config::{ENTRY, Emitter, LANES};
 use crate::istio::held::Held;
 use crate::istio::module::Module;
@@ -206,4 +206,31 @@ fn the_generation_of_a_lost_document_is_remembered_by_annotation() {
     assert_eq!(mesh.objects[LANES].metadata.annotations.as_ref().unwrap()[GENERATION], "42");
     *mesh.spec(LANES) = json!({});
     assert_eq!(mesh.held().generation(), 42);
+}
+
+#[test]
+fn unnamed_places_keep_their_module() {
+    let mut mesh = Mesh::new(Emitter::EnvoyFilter);
+    mesh.deliver(&documents("shop", &[Side::Inbound]), 0);
+    mesh.module = "/other.wasm".parse().unwrap();
+    let inert = BTreeMap::from([(place("shop", Side::Outbound), Wanted::Inert)]);
+    assert_eq!(mesh.deliver(&inert, 0), (vec![LANES.to_owned()], vec![(Side::Inbound, 1)]));
+    assert!(!mesh.spec(LANES).to_string().contains("other.wasm"));
+}
+
+#[test]
+fn documents_are_emptied_with_a_new_generation_also_where_the_namespace_was_stopped() {
+    for emitter in [Emitter::EnvoyFilter, Emitter::WasmPlugin] {
+        let mut mesh = Mesh::new(emitter);
+        mesh.deliver(&documents("shop", &[Side::Gateway, Side::Inbound]), 0);
+        let names: Vec<String> = mesh.objects.keys().cloned().collect();
+        names.iter().for_each(|name| mesh.annotate(name, STOPPED, "me"));
+        let none = BTreeSet::new();
+        let order = Order { emitter, module: &mesh.module, namespace: "shop", floor: 0, renew: &none };
+        let assignment = emptied(&order, &mesh.held());
+        assert_eq!(assignment.generations.into_values().collect::<Vec<_>>(), [2, 2]);
+        let held = Held::read(emitter, &assignment.objects);
+        assert!([Side::Gateway, Side::Inbound].iter().all(|side| held.document(*side).unwrap().groups.is_empty()));
+        assert_eq!(assignment.objects.len(), 2);
+    }
 }

@@ -1,0 +1,124 @@
+//! Namespaces that graylane does not serve, with the reason and the way out.
+
+use super::{Facts, Labels, Wish};
+use crate::istio::OPT_IN;
+use crate::istio::config::Emitter;
+use crate::release::finding::Finding;
+
+/// What is wrong with installing in this namespace as wished.
+pub fn problems(wish: &Wish, facts: &Facts) -> Vec<Finding> {
+    let mut problems = Vec::new();
+    let mut refuse = |message: String, mend: String| {
+        problems.push(Finding {
+            file: format!("namespace {}", wish.namespace),
+            line: None,
+            path: String::new(),
+            message,
+            mend,
+        });
+    };
+    kind(wish, facts, &mut refuse);
+    entries(wish, facts, &mut refuse);
+    emitter(wish, facts, &mut refuse);
+    problems
+}
+
+fn kind(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {
+    if wish.namespace == facts.root_namespace && !wish.root {
+        refuse(
+            "is the root namespace of the mesh: what is written there reaches every proxy of every namespace".into(),
+            "install in the namespace of the gateways or workloads, or say --root-namespace if all are meant".into(),
+        );
+    }
+    if is_ambient(&facts.labels) || facts.pods.iter().any(|pod| is_ambient(&pod.labels)) {
+        refuse(
+            "is in ambient mode (istio.io/dataplane-mode): its pods have no sidecar that could run the filter".into(),
+            "use sidecars for the workloads of a release, or leave the namespace out".into(),
+        );
+    }
+    let waypoint = facts.labels.get("istio.io/use-waypoint").filter(|name| *name != "none");
+    let is_waypoint = |labels: &Labels| {
+        labels.get("gateway.networking.k8s.io/gateway-class-name").is_some_and(|class| class == "istio-waypoint")
+    };
+    let by_pod = facts.pods.iter().find(|pod| is_waypoint(&pod.labels)).map(|pod| &pod.name);
+    if let Some(name) = waypoint.or(by_pod) {
+        refuse(
+            format!("sends its traffic through the waypoint {name}: filters are not put into waypoints yet"),
+            "use sidecars for the workloads of a release, or leave the namespace out".into(),
+        );
+    }
+    if facts.remote_clusters {
+        refuse(
+            "is part of a mesh of several clusters: proxies of other clusters would never be asked what they run"
+                .into(),
+            "install in a mesh of one cluster".into(),
+        );
+    }
+}
+
+fn entries(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {
+    let services: Vec<&String> = wish.inbound.union(&wish.outbound).collect();
+    if !services.is_empty() && !wish.sidecars {
+        refuse("has no sidecars, so no service of it can choose lanes".into(), "add --sidecars".into());
+    }
+    for service in &services {
+        match facts.services.get(*service) {
+            None => refuse(format!("has no service {service}"), "name one of the namespace's services".into()),
+            Some(pods) if pods.is_empty() => {
+                refuse(format!("service {service} selects no pods"), "name a service with a selector".into());
+            }
+            Some(_) => {}
+        }
+    }
+    // Two stanzas on one pod would put the filter in twice.
+    for (at, one) in services.iter().enumerate() {
+        for other in services.iter().skip(at + 1) {
+            let selects = |service: &str, labels: &Labels| {
+                let selector = facts.services.get(service).filter(|selector| !selector.is_empty());
+                selector.is_some_and(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
+            };
+            let shared = facts.pods.iter().find(|pod| selects(one, &pod.labels) && selects(other, &pod.labels));
+            if let Some(pod) = shared {
+                refuse(
+                    format!("services {one} and {other} have pod {} in common, and both are to choose lanes", pod.name),
+                    "name one of them".into(),
+                );
+            }
+        }
+    }
+}
+
+fn emitter(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {
+    let other = match wish.emitter {
+        Emitter::EnvoyFilter => Emitter::WasmPlugin,
+        Emitter::WasmPlugin => Emitter::EnvoyFilter,
+    };
+    let kind = other.kind().kind;
+    let held = facts.filters.iter().filter(|object| super::is_kind(object, &kind));
+    if let Some(name) = held.filter_map(|object| object.metadata.name.as_deref()).find(|name| other.owns(name)) {
+        refuse(
+            format!("has the {kind} {name}: a filter by both ways would run twice"),
+            "uninstall first, or stay with that emitter".into(),
+        );
+    }
+    match (wish.emitter, &wish.module) {
+        (Emitter::WasmPlugin, None) => {
+            refuse("WasmPlugins cannot be without a module".into(), "add --module oci://…@sha256:…".into());
+        }
+        (Emitter::EnvoyFilter, Some(_)) => refuse(
+            "EnvoyFilters get their module with the first release".into(),
+            "leave --module out; `graylane run` has it".into(),
+        ),
+        _ => {}
+    }
+    if wish.emitter == Emitter::WasmPlugin && wish.gateway && wish.sidecars {
+        refuse(
+            format!("WasmPlugins cannot tell gateways from sidecars with one label, {OPT_IN}"),
+            "give the gateways a namespace of their own, or use the EnvoyFilter emitter".into(),
+        );
+    }
+}
+
+fn is_ambient(labels: &Labels) -> bool {
+    labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient")
+}
