@@ -11,6 +11,8 @@ set -euo pipefail
 
 main() {
   bed_components cluster
+  ENVOY_BIN=$(scripts/envoy.sh newest)
+  export ENVOY_BIN
   run_in_bed cluster "$@"
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use graylane_tests::bed::{self, Bed};
+use graylane_tests::bed::{self, Bed, Write};
 use graylane_tests::poll;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -26,7 +26,13 @@ fn smoke_an_applied_deployment_gets_its_replica_set_and_loses_it_when_deleted() 
         };
         count_is(1)?;
         bed.kubectl(&["delete", "deployment", "orders", "-n", "shop"])?;
-        count_is(0)
+        count_is(0)?;
+        let deleted = |write: &Write| write.verb == "delete" && write.object == "shop/orders";
+        let writes = bed.writes()?;
+        ensure!(writes.iter().any(|write| deleted(write) && write.agent.starts_with("kubectl")), "{writes:#?}");
+        let usage = bed.api_server().usage()?;
+        ensure!(!usage.cpu.is_zero() && usage.resident_kb > 50_000, "{usage:?}");
+        Ok(())
     });
 }
 
@@ -53,6 +59,24 @@ fn smoke_a_service_account_may_do_what_its_role_says_and_no_more() {
         bed.kubectl(&[&kubeconfig, "get", "configmaps", "-n", "shop"])?;
         let refused = bed.try_kubectl(&[&kubeconfig, "get", "secrets", "-n", "shop"])?;
         ensure!(refused.stderr.contains("forbidden"), "{refused:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn smoke_a_flaky_way_to_the_api_server_answers_what_it_is_told() {
+    bed::tell(&Bed::cluster().without_controllers(), |bed| {
+        let flaky = bed.flaky_api_server()?;
+        let kubeconfig = format!("--kubeconfig={}", flaky.redirect(bed.kubeconfig())?.display());
+        let get = || bed.try_kubectl(&[&kubeconfig, "get", "--raw", "/api/v1/namespaces", "--request-timeout=3s"]);
+        ensure!(get()?.status.success(), "{:?}", get()?);
+        flaky.answer_with(500, 100)?;
+        ensure!(!get()?.status.success(), "a failing API server was content");
+        flaky.hang()?;
+        let hung = get()?;
+        ensure!(hung.stderr.contains("Timeout") || hung.stderr.contains("deadline"), "{hung:?}");
+        flaky.heal()?;
+        ensure!(get()?.status.success(), "{:?}", get()?);
         Ok(())
     });
 }

@@ -12,6 +12,7 @@ mod apply;
 mod cluster;
 mod command;
 mod files;
+mod flaky;
 mod istio;
 mod kubelet;
 mod mesh;
@@ -19,8 +20,9 @@ mod network;
 mod part;
 mod proxy;
 mod registry;
+mod writes;
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -33,14 +35,16 @@ use tokio::runtime::Runtime;
 use self::cluster::Cluster;
 pub use self::command::Said;
 use self::files::Folder;
+pub use self::flaky::FlakyApi;
 pub use self::kubelet::Running;
 use self::kubelet::{Kubelet, Yard};
 use self::mesh::Mesh;
 use self::network::Network;
 pub use self::network::Place;
-pub use self::part::Part;
+pub use self::part::{Part, Usage};
 use self::proxy::Trust;
 pub use self::registry::Image;
+pub use self::writes::Write;
 use crate::paths::{self, Release};
 
 /// What a bed is to have.

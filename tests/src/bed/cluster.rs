@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::files::{self, Folder};
 use super::part::{Part, Recipe};
+use super::writes;
 use crate::client;
 use anyhow::{Context, Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -14,7 +15,7 @@ use kube::{Client, Config};
 use tokio::runtime::Handle;
 
 const ETCD: u16 = 2379;
-const API_SERVER: u16 = 6443;
+pub(super) const API_SERVER: u16 = 6443;
 
 /// Of the user with all rights; nobody but the bed can reach the API server.
 const TOKEN: &str = "bed-admin";
@@ -52,6 +53,11 @@ impl Cluster {
 
     pub(super) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The folder with certificate and key of the API server.
+    pub(super) fn certificates(&self) -> &Path {
+        &self.certificates
     }
 
     /// Writes a kubeconfig for the bearer of a token.
@@ -105,7 +111,9 @@ fn etcd(folder: &Folder, host: Ipv4Addr) -> Result<Part> {
 
 fn api_server(folder: &Folder, host: Ipv4Addr, keys: &Keys, certificates: &Path, more: &[&str]) -> Result<Part> {
     let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
+    let policy = folder.write("audit-policy.yaml", writes::POLICY)?;
     let recipe = Recipe::new(files::program("kube-apiserver")?, folder.root(), folder.path("kube-apiserver.log"))
+        .args([flag("audit-policy-file", &policy), flag("audit-log-path", &folder.path(writes::LOG))])
         .args([format!("--etcd-servers=http://{host}:{ETCD}")])
         .args([flag("cert-dir", certificates)])
         .args([format!("--bind-address={host}"), format!("--secure-port={API_SERVER}")])

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -40,6 +40,30 @@ pub(super) struct Recipe {
     pub(super) folder: PathBuf,
     /// What it says goes to the end of this file.
     pub(super) log: PathBuf,
+}
+
+/// What a process costs, without those it has started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// Processor time since its start, in user and kernel mode.
+    pub cpu: Duration,
+    /// Memory that it keeps in RAM.
+    pub resident_kb: u64,
+}
+
+// === impl Usage ===
+
+impl Usage {
+    fn of(id: u32) -> Result<Self> {
+        // The name of the program stands in brackets and may hold anything.
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        let fields: Vec<&str> = stat.rsplit_once(')').context("no name in stat")?.1.split_whitespace().collect();
+        let number = |field: usize| anyhow::Ok(fields.get(field).context("a short stat")?.parse::<u64>()?);
+        let ticks = number(11)? + number(12)?;
+        let resident_kb = number(21)? * rustix::param::page_size() as u64 / 1024;
+        let cpu = Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+        Ok(Self { cpu, resident_kb })
+    }
 }
 
 // === impl Recipe ===
@@ -199,10 +223,18 @@ impl Part {
         self.child().as_mut().map_or(Ok(None), |child| Ok(child.try_wait()?))
     }
 
+    /// What it costs, as the kernel counts it.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of(self.id()?)
+    }
+
     /// What it has said so far.
     #[must_use]
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.recipe.log).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(&self.recipe.log).unwrap_or_default()).into_owned()
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
