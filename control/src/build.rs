@@ -4,7 +4,7 @@
 
 pub mod ecds;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use graylane_policy::raw::{
     ClientMarks, RawConfig, RawDestination, RawEntry, RawGroup, RawLanes, RawSlots, Role, VERSION,
@@ -55,12 +55,21 @@ pub struct Version {
 
 /// The document of one side for all releases that meet there, in their order.
 pub fn document(generation: u64, side: Side, releases: &[Running]) -> RawConfig {
-    RawConfig {
-        version: VERSION,
-        generation,
-        role: side.role(),
-        entry_only: side.is_additional(),
-        groups: releases.iter().map(|running| group(side, running)).collect(),
+    let mut groups: Vec<RawGroup> = releases.iter().map(|running| group(side, running)).collect();
+    drop_ambiguous(&mut groups, releases);
+    RawConfig { version: VERSION, generation, role: side.role(), entry_only: side.is_additional(), groups }
+}
+
+/// Where releases of several namespaces meet, such as at a gateway, a short name may mean a service in each
+/// of them: then it means none.
+fn drop_ambiguous(groups: &mut [RawGroup], releases: &[Running]) {
+    let members = |running: &Running| running.release.members.iter().map(|member| member.service.clone()).collect();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for short in releases.iter().flat_map(|running| -> BTreeSet<String> { members(running) }) {
+        *counts.entry(short).or_default() += 1;
+    }
+    for destination in groups.iter_mut().flat_map(|group| &mut group.lanes.destinations) {
+        destination.hosts.retain(|host| counts.get(host).is_none_or(|count| *count < 2));
     }
 }
 
@@ -208,5 +217,36 @@ pub fn salt(release: &Release, attempt: u32) -> String {
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.service, self.lane)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use graylane_policy::Policy;
+
+    use super::*;
+    use crate::release::read::read_text;
+    use crate::release::validate::check;
+
+    #[test]
+    fn services_of_one_name_in_two_namespaces_meet_at_a_gateway() {
+        let release = |namespace: &str| {
+            let text = format!(
+                "apiVersion: graylane.io/v1alpha1\nkind: GrayRelease\nmetadata: {{name: web, namespace: {namespace}}}\n\
+                 spec: {{group: {namespace}, carriedHeader: x-{namespace}, lanes: [{{name: canary}}], \
+                 members: [{{service: web}}]}}\n"
+            );
+            let checked = check(read_text("r", &text).unwrap(), &Side::ALL).unwrap().remove(0);
+            Running::at_its_weights(checked.release)
+        };
+        let hosts = |releases: &[Running]| -> Vec<String> {
+            let document = document(1, Side::Gateway, releases);
+            Policy::check(&document).unwrap();
+            document.groups.into_iter().flat_map(|group| group.lanes.destinations).flat_map(|one| one.hosts).collect()
+        };
+        assert!(hosts(&[release("shop")]).contains(&"web".to_owned()));
+        let both = hosts(&[release("shop"), release("pay")]);
+        assert!(!both.contains(&"web".to_owned()), "{both:?}");
+        assert!(both.contains(&"web.shop".to_owned()) && both.contains(&"web.pay".to_owned()), "{both:?}");
     }
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod held;
 pub mod manifest;
 pub mod module;
+pub mod network;
 pub mod object;
 pub mod routes;
 pub mod stanza;

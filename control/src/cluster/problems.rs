@@ -5,7 +5,7 @@ use super::template::only_workload;
 use super::world::{World, is_opted_in};
 use crate::release::finding::Finding;
 use crate::release::plan::PromotionStrategy;
-use crate::release::{Release, STABLE};
+use crate::release::{Release, STABLE, routes};
 
 /// How problems name a release.
 pub fn file(release: &Release) -> String {
@@ -53,6 +53,7 @@ pub fn of(world: &World, release: &Release) -> Vec<Finding> {
     if release.plan.promotion == PromotionStrategy::CopyTemplate {
         of_workloads(world, release, &mut findings);
     }
+    findings.extend(routes::problems(release, &world.network));
     findings
 }
 

@@ -11,7 +11,8 @@ use kube::core::DynamicObject;
 
 use super::OPT_IN;
 use crate::engine::seen::Replicas;
-use crate::istio::types::{DestinationRule, VirtualService, full_host, service_host};
+use crate::istio::network::Network;
+use crate::istio::types::service_host;
 
 /// Labels, as objects have them.
 pub type Labels = BTreeMap<String, String>;
@@ -27,10 +28,8 @@ pub struct World {
     slices: HashMap<(String, String), Vec<Arc<EndpointSlice>>>,
     deployments: HashMap<String, Vec<Arc<DynamicObject>>>,
     sets: HashMap<String, Vec<Arc<DynamicObject>>>,
-    /// Of every namespace: a VirtualService may route the hosts of another one.
-    pub routes: Vec<VirtualService>,
-    /// Of every namespace.
-    pub rules: Vec<DestinationRule>,
+    /// Routes and subsets, of every namespace.
+    pub network: Network,
 }
 
 /// The objects of which a world is made.
@@ -76,8 +75,10 @@ impl World {
         for set in objects.sets {
             world.sets.entry(set.namespace().unwrap_or_default()).or_default().push(set);
         }
-        world.routes = objects.routes.iter().filter_map(|object| typed(object)).collect();
-        world.rules = objects.rules.iter().filter_map(|object| typed(object)).collect();
+        world.network = Network::new(
+            objects.routes.iter().filter_map(|object| typed(object)).collect(),
+            objects.rules.iter().filter_map(|object| typed(object)).collect(),
+        );
         world
     }
 
@@ -95,10 +96,8 @@ impl World {
     /// The labels of a subset in the DestinationRule of a service.
     pub fn subset(&self, namespace: &str, service: &str, name: &str) -> Option<&Labels> {
         let host = service_host(service, namespace);
-        let of_service = |rule: &&DestinationRule| {
-            rule.metadata.namespace == namespace && full_host(&rule.spec.host, namespace) == host
-        };
-        let mut subsets = self.rules.iter().filter(of_service).flat_map(|rule| &rule.spec.subsets);
+        let rules = self.network.rules_of(&host).into_iter().filter(|rule| rule.metadata.namespace == namespace);
+        let mut subsets = rules.flat_map(|rule| &rule.spec.subsets);
         subsets.find(|subset| subset.name == name).map(|subset| &subset.labels)
     }
 
@@ -245,6 +244,13 @@ pub(super) mod tests {
             // One pod stands in a slice for each family of addresses.
             slices: vec![slice("orders-4"), slice("orders-6")],
             deployments: ["1", "2"].map(deployment).to_vec(),
+            routes: vec![of(json!({"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"hosts": ["orders"],
+            "http": [
+                {"match": [{"headers": {"x-graylane-route": {"exact": "canary"}}}],
+                    "headers": {"request": {"remove": ["x-graylane-route"]}},
+                    "route": [{"destination": {"host": "orders", "subset": "canary"}}]},
+                {"route": [{"destination": {"host": "orders", "subset": "stable"}}]},
+            ]}}))],
             rules: vec![of(json!({"metadata": {"name": "orders", "namespace": "shop"}, "spec": {"host": "orders",
                 "subsets": [{"name": "stable", "labels": {"version": "1"}}, {"name": "canary", "labels": {"version": "2"}}]}}))],
             ..Objects::default()

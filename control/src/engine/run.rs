@@ -11,10 +11,12 @@ use super::decide::{Action, Decision, decide};
 use super::documents::{self, Basis};
 use super::healing::Healing;
 use super::news::{News, news};
-use super::owners::{Owner, owner, owners};
+use super::owners::{Owner, owner, owners, rivals};
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase, Status};
+use crate::release::finding::Finding;
+use crate::release::overlap;
 
 /// A status in which only counts have changed is kept at most this often.
 const COUNTS_EVERY_MS: Millis = 2_000;
@@ -68,6 +70,12 @@ pub struct Pass {
     pub errors: Vec<(String, SeamError)>,
 }
 
+/// What is wrong with a release beside those of other groups that come before it.
+fn overlaps(object: &Object, rivals: &[&crate::release::Release]) -> Vec<Finding> {
+    let release = object.spec.as_ref().ok().filter(|_| !object.status.phase.is_finished());
+    release.map(|release| overlap::problems(release, rivals)).unwrap_or_default()
+}
+
 // === impl Engine ===
 
 impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
@@ -92,13 +100,16 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         objects.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
         let owners = owners(&objects);
         let mut later = Vec::new();
-        for (index, object) in objects.iter_mut().enumerate() {
+        for index in 0..objects.len() {
+            let object = &objects[index];
             let busy = owner(&owners, object);
             if let Some(until) = self.rests(object, busy, now) {
                 pass.wake(Some(until));
                 continue;
             }
-            let seen = self.see(object, busy.map(|owner| owner.id.clone()));
+            let mut seen = self.see(object, busy.map(|owner| owner.id.clone()));
+            seen.problems.extend(overlaps(object, &rivals(&objects, &owners, index)));
+            let object = &mut objects[index];
             let decision = decide(&object.spec, &object.status, &seen, now);
             let rest = self.rest(object, busy, &decision, now);
             pass.awaits_proxies |= awaits_proxies(&decision.status);

@@ -54,3 +54,33 @@ fn groups_do_not_wait_for_each_other() {
     assert_eq!(story.world.status("winter").weight, "canary=5%");
     assert_eq!(story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway).len(), 2);
 }
+
+#[test]
+fn a_service_of_two_groups_moves_only_in_the_first_until_that_has_ended() {
+    let world = crate::world::World::shop();
+    world.add("summer", TWO_STEPS);
+    world.add("winter", &format!("{TWO_STEPS}  carriedHeader: x-winter\n"));
+    let mut story = Story::new(world);
+    story.until_weight("canary=5%");
+    let refused = story.world.status("winter");
+    assert_eq!(refused.phase, Phase::Invalid);
+    let why = "spec.members[0].service: service `orders` is in group `summer`, which release `shop/summer` is moving";
+    assert!(refused.message.contains(why), "{}", refused.message);
+    assert_eq!(story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway).len(), 1);
+    story.world.ask("summer", Verb::Abort);
+    story.until_phase(Phase::RolledBack);
+    story.wait(10_000);
+    assert_eq!(story.world.status("winter").weight, "canary=5%");
+}
+
+#[test]
+fn two_groups_of_one_header_do_not_meet_on_a_proxy() {
+    let world = crate::world::World::shop();
+    world.add("summer", TWO_STEPS);
+    world.add("winter", &TWO_STEPS.replace("service: orders}, {service: payment", "service: stock"));
+    let mut story = Story::new(world);
+    story.until_weight("canary=5%");
+    let refused = story.world.status("winter");
+    assert_eq!(refused.phase, Phase::Invalid);
+    assert!(refused.message.contains("spec.carriedHeader: "), "{}", refused.message);
+}

@@ -45,7 +45,10 @@ fn one_that_never_began_goes_at_once() {
 fn other_releases_stay_when_one_goes() {
     let world = crate::world::World::shop();
     world.add("summer", TWO_STEPS);
-    world.add("winter", &TWO_STEPS.replace("rules:", "carriedHeader: x-winter\n  rules:"));
+    let other = TWO_STEPS.replace("service: orders}, {service: payment", "service: stock");
+    world.add("winter", &other.replace("rules:", "carriedHeader: x-winter\n  rules:"));
+    let stock = graylane::build::Version { service: "stock.shop".into(), lane: "canary".into() };
+    world.lock().lanes.insert(stock, graylane::engine::seen::Replicas { ready: 4, wanted: 4 });
     let mut story = Story::new(world);
     story.until_weight("canary=5%");
     story.wait(1_000);
