@@ -3,7 +3,7 @@
 
 # bed_components WHICH: everything the beds run, built or installed.
 bed_components() {
-  cd "$ROOT"
+  cd "$ROOT" || exit
   use_toolchain
   need openssl "It makes the key of service accounts: apt-get install openssl."
   GRAYLANE_COMPONENTS=$(scripts/components.sh "$1")
@@ -20,7 +20,7 @@ run_in_bed() {
   binary=$(cargo test --workspace --test "$test" --no-run --message-format=json 2>/dev/null |
     grep -o '"executable":"[^"]*/'"$test"'-[0-9a-f]*"' | sed 's/.*:"//; s/"$//' | tail -n 1)
   [ -x "$binary" ] || die "cargo built no test binary '$test'"
-  cd "$ROOT/tests"
+  cd "$ROOT/tests" || exit
   # A bed is several servers: two at once are enough for two cores.
   RUST_TEST_THREADS=${RUST_TEST_THREADS:-2} exec "$ROOT/scripts/in-bed.sh" "$binary" "$@"
 }
