@@ -1,5 +1,4 @@
 //! On a real API server.
 
-mod definition;
 mod refused;
 mod smoke;

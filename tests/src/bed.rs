@@ -99,9 +99,9 @@ fn hold(bed: &Bed, error: &anyhow::Error) -> ! {
     let _ = writeln!(
         io::stderr(),
         "\n{error:#}\n\nHOLD: the bed stays until this run is interrupted. To go in, in another shell:\n  \
-         nsenter -t $(pgrep -n kube-apiserver) --all env KUBECONFIG={} bash\nLogs: {}",
-        bed.kubeconfig().display(),
-        bed.folder().display()
+         nsenter -t $(pgrep -f cert-dir={folder}/certificates) --all env KUBECONFIG={folder}/kubeconfig bash\n\
+         Logs: {folder}",
+        folder = bed.folder().display()
     );
     loop {
         thread::park();
@@ -170,6 +170,8 @@ impl Setup {
             network,
             mesh: proxy::Mesh { host, envoy: paths::envoy(Release::Newest)?, workers: self.workers, mtls },
             folder: bed.folder.path("pods"),
+            kubeconfig: kubeconfig.into(),
+            ca: bed.cluster.certificates().join("apiserver.crt"),
             graylane: paths::graylane_dir()?.join("graylane"),
         };
         let _inside = bed.runtime.enter();

@@ -5,6 +5,7 @@
 //! ready when their proxy and their app answer, get what crashes started again, and are taken down as
 //! Kubernetes does it: `preStop`, SIGTERM, grace period, SIGKILL.
 
+mod account;
 mod containers;
 mod pod;
 mod status;
@@ -39,6 +40,10 @@ pub(super) struct Yard {
     pub(super) mesh: Mesh,
     /// For logs, bootstraps and the like; a folder for each pod.
     pub(super) folder: PathBuf,
+    /// With all rights.
+    pub(super) kubeconfig: PathBuf,
+    /// The certificate of the API server.
+    pub(super) ca: PathBuf,
     /// The built `graylane`.
     pub(super) graylane: PathBuf,
 }

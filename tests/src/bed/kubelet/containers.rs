@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use k8s_openapi::api::core::v1::{self, Pod};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Yard;
+use super::{Yard, account};
 use crate::bed::network::Place;
 use crate::bed::part::{Part, Recipe};
 use crate::bed::proxy;
@@ -45,7 +46,7 @@ impl Container {
         let (recipe, probe) = if is_proxy(&spec) {
             (proxy::recipe(&yard.mesh, pod, place, recipe, folder)?, Some((READY, "/healthz/ready".to_owned())))
         } else {
-            (app(yard, &spec, recipe)?, probe_of(&spec, has_proxy))
+            (app(yard, pod, &spec, recipe, folder)?, probe_of(&spec, has_proxy))
         };
         let probe = probe.map(|(port, path)| (At::from((place.ip, port)), path));
         let name = format!("{} of {}", spec.name, pod.metadata.name.as_deref().unwrap_or_default());
@@ -119,16 +120,33 @@ fn is_proxy(container: &v1::Container) -> bool {
     container.name == "istio-proxy"
 }
 
-fn app(yard: &Yard, spec: &v1::Container, recipe: Recipe) -> Result<Recipe> {
+/// A container that is no proxy: the toy service, or `graylane` itself with its service account.
+fn app(yard: &Yard, pod: &Pod, spec: &v1::Container, recipe: Recipe, folder: &Path) -> Result<Recipe> {
     let image = spec.image.as_deref().unwrap_or_default();
-    if image != "graylane-app" {
-        bail!("the image of container {} is {image}: the bed only knows graylane-app and istio-proxy", spec.name);
-    }
-    let env = spec.env.iter().flatten().filter_map(|env| Some((env.name.clone(), OsString::from(env.value.clone()?))));
-    let args = spec.args.iter().flatten().cloned();
-    let mut recipe = recipe.args([yard.graylane.as_os_str().to_owned(), "app".into()]).args(args);
+    let name = image.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
+    let graylane = yard.graylane.as_os_str().to_owned();
+    let recipe = match name {
+        "graylane-app" => recipe.args([graylane, "app".into()]),
+        "graylane" => account::recipe(yard, pod, recipe, folder)?.args([graylane]),
+        _ => bail!(
+            "the image of container {} is {image}: the bed only knows graylane-app, graylane and proxies",
+            spec.name
+        ),
+    };
+    let env = spec.env.iter().flatten().filter_map(|env| Some((env.name.clone(), OsString::from(value_of(env, pod)?))));
+    let mut recipe = recipe.args(spec.args.iter().flatten().cloned());
     recipe.env.extend(env);
     Ok(recipe)
+}
+
+/// A value as written, or one of the few fields that pods ask for.
+fn value_of(env: &v1::EnvVar, pod: &Pod) -> Option<String> {
+    let field = env.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
+    match field.map(|field| field.field_path.as_str()) {
+        Some("metadata.name") => pod.metadata.name.clone(),
+        Some("metadata.namespace") => pod.metadata.namespace.clone(),
+        _ => env.value.clone(),
+    }
 }
 
 /// Apps listen where only their proxy reaches them; so a probe goes through a listener of the proxy,
@@ -136,5 +154,20 @@ fn app(yard: &Yard, spec: &v1::Container, recipe: Recipe) -> Result<Recipe> {
 fn probe_of(spec: &v1::Container, has_proxy: bool) -> Option<(u16, String)> {
     let get = spec.readiness_probe.as_ref()?.http_get.as_ref()?;
     let path = get.path.as_deref().unwrap_or("/");
-    Some(if has_proxy { (READY, format!("{}{path}", proxy::APP_HEALTH)) } else { (APP, path.to_owned()) })
+    if has_proxy {
+        return Some((READY, format!("{}{path}", proxy::APP_HEALTH)));
+    }
+    Some((port_of(spec, &get.port)?, path.to_owned()))
+}
+
+/// A port by number, or by the name it has in the container.
+fn port_of(spec: &v1::Container, port: &IntOrString) -> Option<u16> {
+    let number = match port {
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(name) => {
+            let named = |port: &&v1::ContainerPort| port.name.as_deref() == Some(name);
+            spec.ports.iter().flatten().find(named).map(|port| port.container_port)
+        }
+    };
+    number.and_then(|number| u16::try_from(number).ok())
 }
