@@ -1,4 +1,5 @@
 //! On a real API server.
 
+mod definition;
 mod refused;
 mod smoke;
