@@ -1,12 +1,13 @@
 //! A folder as the place where releases live and where proxies get their config, for Envoys without a
 //! cluster: release files, `proxies.yaml`, `state.json`, and the ECDS files that the Envoys watch.
 //!
-//! Only `state.json` and the ECDS files are written, each in one step, so that neither an Envoy nor
-//! another `graylane` ever reads half a file.
+//! Files are written in one step each, so that neither an Envoy nor another `graylane` ever reads half
+//! of one.
 
 pub mod asks;
 pub mod deliver;
 pub mod ground;
+pub mod holder;
 pub mod kept;
 pub mod proxies;
 pub mod push;
@@ -14,10 +15,12 @@ pub mod run;
 pub mod state;
 pub mod store;
 mod write;
+pub mod written;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use self::holder::Holder;
 use self::proxies::Proxies;
 use self::state::State;
 use crate::release::finding::Findings;
@@ -45,9 +48,14 @@ pub enum LocalError {
         #[source]
         source: std::io::Error,
     },
-    /// Another process is writing.
-    #[error("another graylane is at work in {}; wait for it to end", .0.display())]
-    Busy(PathBuf),
+    /// Another process has it.
+    #[error("{} is in use by {}; {}", .dir.display(), holder_text(.holder.as_ref()), way_out(.holder.as_ref()))]
+    Busy {
+        /// The folder.
+        dir: PathBuf,
+        /// Which process, if that can be found out.
+        holder: Option<Holder>,
+    },
     /// An input is wrong; every problem is listed.
     #[error(transparent)]
     Input(#[from] Findings),
@@ -85,7 +93,9 @@ impl Folder {
         let lock = File::open(&real).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir: real, _lock: lock }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(LocalError::Busy(dir.into())),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(LocalError::Busy { dir: dir.into(), holder: Holder::of(&lock) })
+            }
             Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
         }
     }
@@ -151,8 +161,38 @@ impl Folder {
         kept::request_file(&self.dir, id)
     }
 
+    /// The releases that have a status, as `namespace/name`.
+    ///
+    /// # Errors
+    /// When the folder `status` is there and cannot be read.
+    pub fn status_ids(&self) -> Result<Vec<String>, LocalError> {
+        let dir = self.dir.join("status");
+        let entries = match dir.read_dir() {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(LocalError::Read { file: dir, source }),
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut ids: Vec<String> =
+            names.filter_map(|name| Some(name.strip_suffix(".json")?.replacen('.', "/", 1))).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
     /// The folder itself.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+}
+
+fn holder_text(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "another graylane".into(), ToString::to_string)
+}
+
+/// What somebody can do who wants the folder.
+fn way_out(holder: Option<&Holder>) -> &'static str {
+    match holder {
+        Some(holder) if holder.stays() => "ask things of it by requests, or end it first",
+        _ => "wait for it to end",
     }
 }

@@ -143,7 +143,7 @@ fn only_one_writer_at_a_time() {
     let dir = folder();
     let _first = Folder::open(dir.path()).unwrap();
     let error = Folder::open(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("another graylane is at work"), "{error}");
+    assert!(error.contains("is in use by process"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `graylane run --local DIR`: the engine on a folder and plain Envoys.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::Exit;
@@ -13,14 +14,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    let stderr = std::io::stderr;
+    tracing_subscriber::fmt().with_target(false).with_ansi(stderr().is_terminal()).with_writer(stderr).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut run = Run::open(&args.local)?;
         tracing::info!("runs the releases of {}", args.local.display());
         tokio::select! {
             () = run.go() => {}
-            name = super::demo::interrupted() => eprintln!("ended by {}; proxies keep what they have", name?),
+            name = super::demo::interrupted() => tracing::info!("ended by {}; proxies keep what they have", name?),
         }
         Ok(Exit::Done)
     })

@@ -34,6 +34,8 @@ pub struct Engine<S, D, G> {
     memory: BTreeMap<String, Memory>,
     generations: BTreeMap<Place, u64>,
     dirty: BTreeSet<String>,
+    /// Namespaces to which nothing was delivered because their config was stopped by hand.
+    stopped: BTreeSet<String>,
     healing: Healing,
     first: bool,
 }
@@ -88,6 +90,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             memory: BTreeMap::new(),
             generations: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             healing: Healing::default(),
             first: true,
         }
@@ -184,7 +187,9 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     /// How the proxies stand with what the status says; nothing is known while that is not delivered.
     fn arrival(&self, object: &Object, release: &crate::release::Release, places: &BTreeSet<Place>) -> Arrival {
         let delivered = self.memory.get(&object.uid).is_some_and(|memory| {
-            memory.basis.as_ref().is_some_and(|basis| basis.is_of(object)) && memory.namespaces.is_disjoint(&self.dirty)
+            memory.basis.as_ref().is_some_and(|basis| basis.is_of(object))
+                && memory.namespaces.is_disjoint(&self.dirty)
+                && memory.namespaces.is_disjoint(&self.stopped)
         });
         if !delivered {
             return Arrival::default();
@@ -262,6 +267,8 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             self.dirty.extend(self.delivery.places().into_iter().map(|place| place.namespace));
         }
         self.dirty.extend(self.delivery.disturbed());
+        let lifted = self.stopped.extract_if(.., |namespace| !self.delivery.is_stopped(namespace));
+        self.dirty.extend(lifted);
     }
 
     /// Filters that crashed get their config again, as often as is safe.
@@ -280,6 +287,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         for namespace in std::mem::take(&mut self.dirty) {
             if self.delivery.is_stopped(&namespace) {
                 self.generations.retain(|place, _| place.namespace != namespace);
+                self.stopped.insert(namespace);
                 continue;
             }
             let places = self.delivery.places().into_iter().filter(|place| place.namespace == namespace);

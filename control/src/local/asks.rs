@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::proxies::{Probe, Proxies, Proxy};
 use crate::build::Side;
@@ -21,6 +22,15 @@ const SLOW: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_millis(500);
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks until it is dropped.
+#[derive(Debug)]
+pub struct Asking {
+    /// What has been answered.
+    pub answers: Answers,
+    probes: Vec<Probe>,
+    _tasks: JoinSet<()>,
+}
 
 /// What has been answered last.
 #[derive(Clone, Debug)]
@@ -49,23 +59,37 @@ pub struct Runs {
     pub workers: u64,
 }
 
-// === impl Answers ===
+// === impl Asking ===
 
-impl Answers {
-    /// Begins to ask, until the value and its copies are gone with the runtime.
+impl Asking {
+    /// Begins to ask, on the tokio runtime that this runs on.
     pub fn begin(proxies: &Proxies) -> Self {
         let shared =
             Shared { told: Mutex::default(), eager: AtomicBool::new(true), hurry: Notify::new(), news: Notify::new() };
-        let answers = Self(Arc::new(shared));
+        let answers = Answers(Arc::new(shared));
+        let mut tasks = JoinSet::new();
         for proxy in &proxies.proxies {
-            tokio::spawn(ask_proxy(answers.clone(), proxy.clone()));
+            tasks.spawn(ask_proxy(answers.clone(), proxy.clone()));
         }
         for probe in &proxies.probes {
-            tokio::spawn(ask_version(answers.clone(), probe.clone()));
+            tasks.spawn(ask_version(answers.clone(), probe.clone()));
         }
-        answers
+        Self { answers, probes: proxies.probes.clone(), _tasks: tasks }
     }
 
+    /// Waits until every version has been asked once. Who decides before would take those that can serve
+    /// for those that cannot.
+    pub async fn know_versions(&self) {
+        let known = |probe: &Probe| self.answers.told().probes.contains_key(probe);
+        while !self.probes.iter().all(known) {
+            self.answers.news().await;
+        }
+    }
+}
+
+// === impl Answers ===
+
+impl Answers {
     /// What a filter of a proxy runs; nothing when the proxy does not answer.
     pub fn runs(&self, proxy: &str, side: Side) -> Option<Runs> {
         self.told().proxies.get(proxy)?.get(&side).copied()
@@ -136,7 +160,8 @@ async fn ask_version(answers: Answers, probe: Probe) {
     let mut client = Client::new(&probe.addr, PATIENCE);
     loop {
         let ready = match &probe.path {
-            Some(path) => client.ask(&Ask::get(path)).await.is_ok_and(|answer| !answer.status.is_server_error()),
+            // A connection that was kept may have been closed meanwhile, which says nothing; a new one does.
+            Some(path) => serves(&mut client, path).await || serves(&mut client, path).await,
             None => {
                 let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(&probe.addr)).await;
                 connected.is_ok_and(|connection| connection.is_ok())
@@ -145,4 +170,8 @@ async fn ask_version(answers: Answers, probe: Probe) {
         answers.note_version(&probe, ready);
         tokio::time::sleep(PROBE).await;
     }
+}
+
+async fn serves(client: &mut Client, path: &str) -> bool {
+    client.ask(&Ask::get(path)).await.is_ok_and(|answer| !answer.status.is_server_error())
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use graylane_policy::Policy;
 use graylane_policy::raw::{RawConfig, VERSION};
@@ -30,6 +31,7 @@ pub struct Files {
 #[derive(Debug, Default)]
 struct Memory {
     renew: bool,
+    last_write: Option<Instant>,
     written: BTreeMap<std::path::PathBuf, Value>,
 }
 
@@ -41,6 +43,11 @@ impl Files {
         Self { folder, proxies, memory: Arc::default() }
     }
 
+    /// Whether a file was written within this time, so that proxies may be about to take it up.
+    pub fn has_written_within(&self, time: Duration) -> bool {
+        self.memory().last_write.is_some_and(|at| at.elapsed() < time)
+    }
+
     fn filters(&self, side: Side) -> impl Iterator<Item = &Filter> {
         self.proxies.proxies.iter().flat_map(|proxy| &proxy.filters).filter(move |filter| filter.side == side)
     }
@@ -49,10 +56,11 @@ impl Files {
         self.proxies.sides().into_iter().collect()
     }
 
-    /// The highest generation in any file.
+    /// The highest generation in any file, or of any push before.
     fn highest(&self) -> u64 {
         let held = self.sides().into_iter().filter_map(|side| self.held(&place(side)));
-        held.map(|document| document.generation).max().unwrap_or(0)
+        let pushed = self.folder.state().map_or(0, |state| state.generation);
+        held.map(|document| document.generation).max().unwrap_or(0).max(pushed)
     }
 
     /// Writes one side's file wherever it differs, and returns the generation it has.
@@ -80,6 +88,7 @@ impl Files {
         if read(file).as_ref() != Some(response) {
             let what = file.display().to_string();
             write::json(file, response).map_err(|error| SeamError::Away { what, source: error.into() })?;
+            self.memory().last_write = Some(Instant::now());
         }
         self.memory().written.insert(file.into(), response.clone());
         Ok(())

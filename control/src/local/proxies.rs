@@ -65,7 +65,7 @@ pub struct FilterSpec {
 }
 
 /// The checked proxies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxies {
     /// The filter module, as an absolute path.
     pub module: PathBuf,
@@ -89,7 +89,7 @@ pub struct Probe {
 }
 
 /// A checked Envoy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
     /// Name in messages.
     pub name: String,
@@ -102,7 +102,7 @@ pub struct Proxy {
 }
 
 /// A checked filter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// Where it runs.
     pub side: Side,

@@ -13,6 +13,7 @@ use super::{Folder, LocalError, write};
 use crate::ack::{Expected, ExpectedFilter};
 use crate::build::ecds::{discovery_response, document_text};
 use crate::build::{self, Running, Side, Version};
+use crate::engine::status::{Exposure, Phase, Status};
 use crate::release::finding::{Finding, Findings};
 use crate::release::units::Weight;
 use crate::release::validate::{Checked, check};
@@ -64,6 +65,7 @@ pub struct Plan {
 /// # Errors
 /// When an input is wrong; nothing has been written then.
 pub fn plan(folder: &Folder, wish: &Wish) -> Result<Plan, LocalError> {
+    refuse_what_runs(folder)?;
     let proxies = folder.proxies()?;
     let checked = check(folder.sources()?, &proxies.sides())?;
     let mut state = folder.state()?;
@@ -90,6 +92,32 @@ pub fn plan(folder: &Folder, wish: &Wish) -> Result<Plan, LocalError> {
     }
     plan.state.remember(&running);
     Ok(plan)
+}
+
+/// A release that `graylane run` has begun is its alone, also while it is not up: who pushed would move
+/// users whom it moves back when it is started again.
+fn refuse_what_runs(folder: &Folder) -> Result<(), LocalError> {
+    let mut findings = Vec::new();
+    for id in folder.status_ids()? {
+        let file = folder.status_file(&id);
+        let read = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Status>(&bytes).ok());
+        let stands = match read {
+            Some(status) if status.exposure == Exposure::Absent && status.phase != Phase::RollingBack => continue,
+            Some(status) => status.message,
+            None => "its status cannot be read".into(),
+        };
+        let message = format!("`graylane run` has begun release `{id}` and not ended it ({stands})");
+        let mend = "start `graylane run --local` again and ask it to `abort`; \
+            or remove this file and push, which begins with the weights that were pushed last";
+        findings.push(Finding {
+            file: file.display().to_string(),
+            line: None,
+            path: String::new(),
+            message,
+            mend: mend.into(),
+        });
+    }
+    if findings.is_empty() { Ok(()) } else { Err(Findings(findings).into()) }
 }
 
 /// The releases as they shall run.

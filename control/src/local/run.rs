@@ -1,13 +1,15 @@
 //! The engine on a folder: it looks whenever a proxy or a version answers something new, when a file
 //! changes, and when it said that it would.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::asks::Answers;
+use super::asks::Asking;
 use super::deliver::Files;
 use super::ground::Machines;
+use super::proxies::Proxies;
 use super::store::Releases;
 use super::{Folder, LocalError};
 use crate::engine::Millis;
@@ -15,15 +17,30 @@ use crate::engine::run::{Engine, Pass};
 
 /// How often the files of the folder are looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// It looks this often even if nothing is heard: some things show only in how long they last.
+const REST: Duration = Duration::from_secs(1);
+/// Proxies are asked often for this long after a file of theirs was written.
+const TAKING_UP: Duration = Duration::from_secs(3);
 
 /// Files with their sizes and times.
 type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
-/// A folder at work.
+/// A folder at work. It ends when dropped; proxies keep what they have.
 #[derive(Debug)]
 pub struct Run {
     folder: Arc<Folder>,
-    answers: Answers,
+    world: World,
+    /// What was said last, so that nothing is said over and over.
+    said: BTreeSet<String>,
+}
+
+/// What follows from `proxies.yaml`.
+#[derive(Debug)]
+struct World {
+    proxies: Arc<Proxies>,
+    asking: Asking,
+    store: Releases,
+    files: Files,
     engine: Engine<Releases, Files, Machines>,
 }
 
@@ -33,61 +50,83 @@ impl Run {
     /// Takes a folder over. Needs a tokio runtime, on which proxies are asked from now on.
     ///
     /// # Errors
-    /// When the folder is in use, or its proxies or releases make no sense: nothing has been written then.
+    /// When the folder is in use or its proxies make no sense, and when a release is wrong while none has
+    /// been begun: nothing has been written then. Where one has been begun, it goes on in any case.
     pub fn open(dir: &Path) -> Result<Self, LocalError> {
         let folder = Arc::new(Folder::open(dir)?);
-        let proxies = Arc::new(folder.proxies()?);
-        let store = Releases::new(folder.clone(), proxies.sides());
-        let (_, wrong) = store.read()?;
-        if let Some(findings) = wrong.into_iter().next() {
-            return Err(findings.into());
+        let world = World::new(&folder, folder.proxies()?);
+        if folder.status_ids()?.is_empty() {
+            world.store.check()?;
         }
-        let answers = Answers::begin(&proxies);
-        let delivery = Files::new(folder.clone(), proxies.clone());
-        let ground = Machines::new(proxies, answers.clone());
-        Ok(Self { folder, answers, engine: Engine::new(store, delivery, ground) })
+        Ok(Self { folder, world, said: BTreeSet::new() })
     }
 
-    /// Runs until the end of the process.
+    /// Runs without end.
     pub async fn go(&mut self) {
+        self.world.asking.know_versions().await;
         loop {
             // Looked at before the pass, so that what changes during it is not missed.
             let files = self.look();
-            let pass = self.engine.pass(now_ms()).await;
-            report(&pass);
-            self.answers.be_eager(pass.awaits_proxies);
+            let mut said = self.follow_proxies().await;
+            said.extend(self.world.store.problems());
+            let pass = self.world.engine.pass(now_ms()).await;
+            said.extend(words(&pass));
+            self.say(said);
+            let eager = pass.awaits_proxies || self.world.files.has_written_within(TAKING_UP);
+            self.world.asking.answers.be_eager(eager);
             if !pass.changed {
                 self.wait(pass.wake_at, &files).await;
             }
         }
     }
 
+    /// Takes up a changed `proxies.yaml`. While it makes no sense, the old one holds.
+    async fn follow_proxies(&mut self) -> BTreeSet<String> {
+        match self.folder.proxies() {
+            Ok(proxies) if proxies == *self.world.proxies => {}
+            Ok(proxies) => {
+                tracing::info!("proxies.yaml has changed: {} proxies", proxies.proxies.len());
+                self.world = World::new(&self.folder, proxies);
+                self.world.asking.know_versions().await;
+            }
+            Err(error) => return BTreeSet::from([error.to_string()]),
+        }
+        BTreeSet::new()
+    }
+
+    fn say(&mut self, said: BTreeSet<String>) {
+        for words in said.difference(&self.said) {
+            tracing::warn!("{words}");
+        }
+        self.said = said;
+    }
+
     async fn wait(&self, wake_at: Option<Millis>, files: &Look) {
-        let until = wake_at.map_or(Duration::MAX, |at| Duration::from_millis(at.saturating_sub(now_ms())));
-        // A distant time is as good as none; timers overflow on the largest.
-        let until = until.min(Duration::from_secs(3600));
+        let until = wake_at.map_or(REST, |at| Duration::from_millis(at.saturating_sub(now_ms())));
         tokio::select! {
-            () = self.answers.news() => {}
-            () = tokio::time::sleep(until) => {}
+            () = self.world.asking.answers.news() => {}
+            () = tokio::time::sleep(until.min(REST)) => {}
             () = self.change(files) => {}
         }
     }
 
-    /// Waits until a file of the folder is not what it was.
+    /// Waits until a file is not what it was.
     async fn change(&self, before: &Look) {
         while self.look() == *before {
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// The files that matter, with their sizes and times.
+    /// The files that matter, with their sizes and times: those of the folder and those that Envoys watch.
     fn look(&self) -> Look {
-        let dirs = ["", "requests", "ecds"].map(|sub| self.folder.dir().join(sub));
+        let dirs = ["", "requests"].map(|sub| self.folder.dir().join(sub));
         let entries = dirs.iter().filter_map(|dir| dir.read_dir().ok()).flatten().filter_map(Result::ok);
-        let mut seen: Vec<_> = entries
-            .filter_map(|entry| {
-                let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-                Some((entry.path(), metadata.len(), metadata.modified().ok()))
+        let watched = self.world.proxies.proxies.iter().flat_map(|proxy| &proxy.filters).map(|filter| &filter.ecds);
+        let files = entries.map(|entry| entry.path()).chain(watched.cloned());
+        let mut seen: Vec<_> = files
+            .filter_map(|file| {
+                let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+                Some((file, metadata.len(), metadata.modified().ok()))
             })
             .collect();
         seen.sort();
@@ -95,13 +134,32 @@ impl Run {
     }
 }
 
-fn report(pass: &Pass) {
-    for (what, error) in &pass.errors {
-        tracing::warn!("{what}: {:#}", anyhow::anyhow!("{error}"));
+// === impl World ===
+
+impl World {
+    fn new(folder: &Arc<Folder>, proxies: Proxies) -> Self {
+        let proxies = Arc::new(proxies);
+        let asking = Asking::begin(&proxies);
+        let store = Releases::new(folder.clone(), proxies.sides());
+        let files = Files::new(folder.clone(), proxies.clone());
+        let ground = Machines::new(proxies.clone(), asking.answers.clone());
+        let engine = Engine::new(store.clone(), files.clone(), ground);
+        Self { proxies, asking, store, files, engine }
     }
-    for _ in &pass.healed {
+}
+
+/// What went wrong in a pass, or had to be put right.
+fn words(pass: &Pass) -> BTreeSet<String> {
+    if !pass.healed.is_empty() {
         tracing::warn!("a filter has crashed; every proxy gets its config again");
     }
+    pass.errors.iter().map(|(what, error)| format!("{what}: {}", chain(error))).collect()
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The time. The engine itself knows no clock.

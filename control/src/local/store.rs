@@ -6,25 +6,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
+use super::written::{One, Written};
 use super::{Folder, LocalError, write};
 use crate::build::Side;
 use crate::engine::request::Request;
 use crate::engine::seams::{Object, SeamError, Store};
-use crate::engine::status::Status;
+use crate::engine::status::{Exposure, Phase, Status};
 use crate::release::Release;
 use crate::release::finding::Findings;
-use crate::release::plan::PromotionStrategy;
-use crate::release::read::{self, Source};
-use crate::release::validate::check;
+use crate::release::plan::{EntrySpec, OnFailure, Plan, PromotionStrategy};
+use crate::release::units::WHOLE;
+
+/// A release file has to be gone for this long: editors take a file away for a moment to replace it.
+const GONE: Duration = Duration::from_secs(1);
 
 /// The releases of a folder.
 #[derive(Clone, Debug)]
 pub struct Releases {
     folder: Arc<Folder>,
     sides: Vec<Side>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    written: Written,
+    /// As last given out or kept, for when the folder cannot be read.
+    objects: BTreeMap<String, Object>,
+    /// Since when a release with a status has no file.
+    missing: BTreeMap<String, Instant>,
 }
 
 // === impl Releases ===
@@ -32,147 +47,202 @@ pub struct Releases {
 impl Releases {
     /// The releases of a folder whose proxies have these sides.
     pub fn new(folder: Arc<Folder>, sides: Vec<Side>) -> Self {
-        Self { folder, sides }
+        Self { folder, sides, memory: Arc::default() }
     }
 
-    /// What the folder says now, and what files are wrong as a whole.
+    /// Checks that every release of the folder can be run.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn read(&self) -> Result<(Vec<Object>, Vec<Findings>), LocalError> {
+    /// When the folder cannot be read, and every problem of every release.
+    pub fn check(&self) -> Result<(), LocalError> {
+        let written = Written::read(&self.folder, &self.sides, &Written::default())?;
+        let bad = written.releases.values().filter_map(|one| one.spec.as_ref().err());
+        let findings: Vec<_> = written.wrong.iter().chain(bad).flat_map(|findings| findings.0.clone()).collect();
+        if findings.is_empty() { Ok(()) } else { Err(Findings(findings).into()) }
+    }
+
+    /// Every problem of the folder, each in words.
+    pub fn problems(&self) -> Vec<String> {
+        match self.read() {
+            Ok((_, problems)) => problems,
+            Err(error) => vec![format!("{:#}", anyhow::anyhow!(error))],
+        }
+    }
+
+    /// What the folder says now, and every problem that was met in it, each in words.
+    fn read(&self) -> Result<(Vec<Object>, Vec<String>), LocalError> {
+        let kept = self.kept()?;
+        let mut memory = self.memory();
+        memory.written = Written::read(&self.folder, &self.sides, &memory.written)?;
+        let written = memory.written.clone();
+        let mut problems: Vec<String> = written.wrong.iter().map(ToString::to_string).collect();
         let mut objects = BTreeMap::new();
-        let mut wrong = Vec::new();
-        for file in self.folder.release_files()? {
-            match read::read_file(&file) {
-                Ok(sources) => {
-                    for source in sources {
-                        let object = self.object(&file, source);
-                        objects.insert(object.id.clone(), object);
-                    }
-                }
-                Err(findings) => wrong.push(findings),
-            }
+        for (id, one) in &written.releases {
+            memory.missing.remove(id);
+            problems.extend(one.spec.as_ref().err().map(ToString::to_string));
+            objects.insert(id.clone(), self.object(id, one, &mut problems));
         }
-        // While a file cannot be read, nobody knows whether a missing release is gone or only misspelt.
-        for id in self.kept()? {
-            if let std::collections::btree_map::Entry::Vacant(vacant) = objects.entry(id) {
-                let object = self.orphan(vacant.key(), wrong.is_empty());
-                vacant.insert(object);
-            }
+        for id in kept.iter().filter(|id| !written.releases.contains_key(*id)) {
+            let object = self.orphan(id, &written.wrong, &mut memory, &mut problems);
+            objects.insert(id.clone(), object);
         }
-        Ok((objects.into_values().collect(), wrong))
+        memory.objects = objects.clone();
+        Ok((objects.into_values().collect(), problems))
     }
 
-    fn object(&self, file: &Path, source: Source) -> Object {
-        let metadata = &source.written.metadata;
-        let id = format!("{}/{}", metadata.namespace, metadata.name);
-        let status = self.status(&id);
-        let changed_ms = modified_ms(file);
-        Object {
-            uid: id.clone(),
-            fence: String::new(),
-            generation: i64::try_from(changed_ms).unwrap_or(i64::MAX),
-            created_ms: status.history.first().map_or(changed_ms, |entry| entry.at_ms),
-            deleting: false,
-            held: self.folder.status_file(&id).exists(),
-            paused: source.written.spec.paused,
-            request: self.request(&id),
-            spec: self.checked(source),
-            status,
-            id,
-        }
-    }
-
-    /// A release that has a status but no file.
-    fn orphan(&self, id: &str, deleting: bool) -> Object {
-        let status = self.status(id);
+    fn object(&self, id: &str, one: &One, problems: &mut Vec<String>) -> Object {
+        let (status, damage) = self.status(id, problems);
         Object {
             id: id.into(),
             uid: id.into(),
             fence: String::new(),
-            generation: 0,
-            created_ms: status.history.first().map_or(0, |entry| entry.at_ms),
-            deleting,
-            held: true,
-            spec: Err(Findings::of(id, "has no release file any more", "put it back, or wait for the withdrawal")),
-            paused: false,
-            request: self.request(id),
+            generation: i64::try_from(one.changed_ms).unwrap_or(i64::MAX),
+            created_ms: status.history.first().map_or(one.changed_ms, |entry| entry.at_ms),
+            deleting: false,
+            held: self.folder.status_file(id).exists(),
+            spec: damage.map_or_else(|| one.spec.clone(), Err),
+            paused: one.paused,
+            request: self.request(id, problems),
             status,
         }
     }
 
-    fn checked(&self, source: Source) -> Result<Release, Findings> {
-        let no_copies = source.written.spec.promotion.strategy != PromotionStrategy::Manual;
-        let finding = no_copies.then(|| {
-            let mend = "write `manual`; then bring the new version to the stable services yourself and `promote`";
-            source.finding("spec.promotion.strategy", "a folder has no workloads to copy a version to", mend)
-        });
-        let empty = source.written.spec.steps.is_empty();
-        let no_steps = empty
-            .then(|| source.finding("spec.steps", "there is no step", "write at least one, such as `- weight: 5%`"));
-        let findings: Vec<_> = finding.into_iter().chain(no_steps).collect();
-        let mut checked = check(vec![source], &self.sides)?;
-        if !findings.is_empty() {
-            return Err(Findings(findings));
+    /// A release that has a status but no file. While a file cannot be read, nobody knows whether the
+    /// release is gone or only misspelt.
+    fn orphan(&self, id: &str, wrong: &[Findings], memory: &mut Memory, problems: &mut Vec<String>) -> Object {
+        let (status, damage) = self.status(id, problems);
+        let since = *memory.missing.entry(id.into()).or_insert_with(Instant::now);
+        let deleting = wrong.is_empty() && since.elapsed() >= GONE;
+        let findings = match damage {
+            Some(damage) => damage,
+            None if wrong.is_empty() => Findings::of(id, "has no release file any more", "put it back to keep it"),
+            None => Findings(wrong.iter().flat_map(|findings| findings.0.clone()).collect()),
+        };
+        let last = memory.objects.get(id).and_then(|object| object.spec.clone().ok());
+        Object {
+            id: id.into(),
+            uid: id.into(),
+            fence: String::new(),
+            generation: status.observed_generation,
+            created_ms: status.history.first().map_or(0, |entry| entry.at_ms),
+            deleting,
+            held: true,
+            // To withdraw it, it is enough to know which one it is.
+            spec: if deleting { Ok(last.unwrap_or_else(|| bare(id))) } else { Err(findings) },
+            paused: false,
+            request: self.request(id, problems),
+            status,
         }
-        checked.pop().map(|one| one.release).ok_or(Findings(findings))
     }
 
     fn kept(&self) -> Result<BTreeSet<String>, LocalError> {
-        let dir = self.folder.dir().join("status");
-        let entries = match dir.read_dir() {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            Err(source) => return Err(LocalError::Read { file: dir, source }),
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(names.filter_map(|name| Some(name.strip_suffix(".json")?.replacen('.', "/", 1))).collect())
+        let ids = self.folder.status_ids()?;
+        Ok(ids.into_iter().collect())
     }
 
-    /// A status that cannot be read is a new one: what is pushed can then be seen, but not who is where.
-    fn status(&self, id: &str) -> Status {
-        let read = std::fs::read(self.folder.status_file(id)).ok();
-        read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    /// The status of a release. With one that cannot be read, what its proxies run is left as it is:
+    /// nobody can say who is in which lane, or whether stable is the new version already.
+    fn status(&self, id: &str, problems: &mut Vec<String>) -> (Status, Option<Findings>) {
+        let file = self.folder.status_file(id);
+        match read::<Status>(&file) {
+            Ok(status) => (status.unwrap_or_default(), None),
+            Err(error) => {
+                let mend = "restore it from a backup, or remove it to begin again with everybody on stable";
+                let findings = Findings::of(file.display().to_string(), error, mend);
+                problems.push(findings.to_string());
+                let status =
+                    Status { exposure: Exposure::Full, phase: Phase::Progressing, attempt: 1, ..Status::default() };
+                (status, Some(findings))
+            }
+        }
     }
 
-    fn request(&self, id: &str) -> Option<Request> {
-        serde_json::from_slice(&std::fs::read(self.folder.request_file(id)).ok()?).ok()
+    fn request(&self, id: &str, problems: &mut Vec<String>) -> Option<Request> {
+        let file = self.folder.request_file(id);
+        read(&file).unwrap_or_else(|error| {
+            let mend = r#"write it like {"id": "1", "verb": "promote"}"#;
+            problems.push(Findings::of(file.display().to_string(), error, mend).to_string());
+            None
+        })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // What is in there is whole after every statement.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// When a file was changed last; now, if nobody can say.
-fn modified_ms(file: &Path) -> u64 {
-    let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
-    let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(0)
+/// Reads a file that may be absent; an error is told in words.
+fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, String> {
+    match std::fs::read(file) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("has the wrong shape: {error}")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
+
+/// A release of which only the name is known.
+fn bare(id: &str) -> Release {
+    let (namespace, name) = id.split_once('/').unwrap_or(("", id));
+    let plan = Plan {
+        entry: EntrySpec::default(),
+        carriers: Vec::new(),
+        steps: Vec::new(),
+        promotion: PromotionStrategy::Manual,
+        promoted: String::new(),
+        holdback: 0,
+        bake_ms: 0,
+        on_failure: OnFailure::Rollback,
+        quorum: WHOLE,
+        ack_timeout_ms: 0,
+        capacity_floor: 0,
+    };
+    Release {
+        namespace: namespace.into(),
+        name: name.into(),
+        group: format!("{id} without its file"),
+        carried_header: String::new(),
+        lanes: Vec::new(),
+        members: Vec::new(),
+        markers: None,
+        rules: Vec::new(),
+        stickiness: Default::default(),
+        claims: Default::default(),
+        baggage: false,
+        trace: None,
+        client_marks: None,
+        peer_marks: None,
+        weights: BTreeMap::new(),
+        plan,
+    }
 }
 
 impl Store for Releases {
+    /// A folder that cannot be read for a moment withdraws nothing.
     fn releases(&self) -> Vec<Object> {
         match self.read() {
-            Ok((objects, wrong)) => {
-                for findings in wrong {
-                    tracing::debug!("{findings}");
-                }
-                objects
-            }
-            Err(error) => {
-                tracing::error!("{error:#}");
-                Vec::new()
-            }
+            Ok((objects, _)) => objects,
+            // `problems` tells why.
+            Err(_) => self.memory().objects.values().cloned().collect(),
         }
     }
 
     async fn save(&self, object: &Object, status: &Status) -> Result<Object, SeamError> {
+        let file = self.folder.status_file(&object.id);
+        if let Err(error) = read::<Status>(&file) {
+            // It may still be of use to whoever mends it.
+            return Err(SeamError::Refused { what: file.display().to_string(), source: error.into() });
+        }
         let what = object.id.clone();
-        let away = |error: LocalError| SeamError::Away { what, source: error.into() };
-        write::json(&self.folder.status_file(&object.id), status).map_err(away)?;
+        write::json(&file, status).map_err(|error| SeamError::Away { what, source: error.into() })?;
         let from = object.status.history.last();
         let new = status.history.iter().rev().take_while(|entry| Some(*entry) != from).collect::<Vec<_>>();
         for entry in new.into_iter().rev() {
             tracing::info!(release = object.id, reason = entry.reason, "{}", entry.message);
         }
-        Ok(Object { status: status.clone(), held: true, ..object.clone() })
+        let object = Object { status: status.clone(), held: true, ..object.clone() };
+        self.memory().objects.insert(object.id.clone(), object.clone());
+        Ok(object)
     }
 
     async fn hold(&self, object: &Object) -> Result<Object, SeamError> {
