@@ -5,11 +5,14 @@
 //! - `hops=N`: how many further services are called; default all of them
 //! - `fail=NAME:STATUS`, `delay=NAME:MILLISECONDS`: the service or version of that name does so
 //! - `stream=MILLISECONDS`: the first service answers with a line that often, without end
+//!
+//! The path `/healthz` says whether the service is ready, and calls nobody.
 
 mod query;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -78,11 +81,14 @@ pub struct Seen {
 pub struct App {
     /// Where it listens.
     pub addr: SocketAddr,
+    state: Arc<State>,
     task: JoinHandle<()>,
 }
 
+#[derive(Debug)]
 struct State {
     setup: Setup,
+    ready: AtomicBool,
     /// Connections to the next service that are not in use.
     idle: Mutex<Vec<Client>>,
 }
@@ -96,8 +102,14 @@ impl App {
     /// When the listener has no address.
     pub fn start(listener: TcpListener, setup: Setup) -> std::io::Result<Self> {
         let addr = listener.local_addr()?;
-        let state = Arc::new(State { setup, idle: Mutex::default() });
-        Ok(Self { addr, task: tokio::spawn(accept(listener, state)) })
+        let state = Arc::new(State { setup, ready: AtomicBool::new(true), idle: Mutex::default() });
+        Ok(Self { addr, state: state.clone(), task: tokio::spawn(accept(listener, state)) })
+    }
+
+    /// Says at `/healthz` from now on whether it is ready. It serves all the same, as a version does that
+    /// is about to be stopped.
+    pub fn set_ready(&self, ready: bool) {
+        self.state.ready.store(ready, Ordering::Relaxed);
     }
 
     /// Serves until the task is ended from outside.
@@ -145,6 +157,9 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
 
 impl State {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if request.uri().path() == "/healthz" {
+            return self.health();
+        }
         let wish = Wish::read(request.uri().query().unwrap_or_default(), &self.setup.name);
         tokio::time::sleep(wish.delay).await;
         if let Some(pause) = wish.stream {
@@ -176,6 +191,14 @@ impl State {
         let mut response = Response::new(Either::Left(Full::from(body)));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+
+    fn health(&self) -> Response<Body> {
+        let ready = self.ready.load(Ordering::Relaxed);
+        let words = if ready { "ready\n" } else { "not ready\n" };
+        let mut response = Response::new(Either::Left(Full::from(words)));
+        *response.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         response
     }
 
@@ -260,6 +283,10 @@ mod tests {
         let (status, seen) = ask("/?fail=orders:503").await;
         assert_eq!(status, 502);
         assert!(seen.path()[1].starts_with("orders answered 503"), "{:?}", seen.path());
+        last.set_ready(false);
+        assert_eq!(ask("/").await.0, 200, "it serves all the same");
+        let health = Client::new(last.addr.to_string(), PATIENCE).ask(&Ask::get("/healthz")).await.unwrap();
+        assert_eq!((health.status.as_u16(), &*health.body), (503, b"not ready\n".as_slice()));
         drop(last);
         assert_eq!(ask("/").await.0, 502);
         assert_eq!(client.opened, 1);

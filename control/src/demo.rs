@@ -6,6 +6,7 @@ mod bootstrap;
 mod claims;
 mod console;
 mod envoy;
+mod release;
 mod stage;
 mod topology;
 mod traffic;
@@ -95,7 +96,9 @@ Still running; end it with Ctrl-C. Try by hand:
   curl -s http://{entry}/                              # stable
   curl -s -H 'x-user-group: beta' http://{entry}/      # canary, where there is one
   curl -s 'http://{entry}/?env=gray&forward=none'      # the same, with apps that forward nothing
-  {program} push --local {dir} --weight canary=50%
+  {program} get summer --local {dir}
+  {program} promote summer --local {dir}              # the next weight
+  {program} abort summer --local {dir}                # everybody back to stable
   for user in 1 2 3 4 5 6; do curl -s -H \"x-user-id: $user\" 'http://{entry}/?hops=0'; done
   {program} explain -f {dir}/release.yaml -H 'x-user-group: beta' http://{entry}/
   curl -s http://127.0.0.1:{}/stats/prometheus | grep ^graylane

@@ -1,33 +1,28 @@
-//! Everything that runs in the demo: a folder, the Envoys, the apps. What it started ends with it.
+//! Everything that runs in the demo: a folder, the engine on it, the Envoys, the apps. What it started
+//! ends with it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use graylane_policy::raw::Role;
-use graylane_policy::slots::SlotTable;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::bootstrap;
 use super::envoy::Envoy;
 use super::topology::{Pod, Topology};
-use crate::ack::{Expected, Report, State, Watch};
 use crate::app::{App, Next, Setup};
 use crate::build::Side;
 use crate::http::Client;
-use crate::local::Folder;
-use crate::local::proxies::{FilterSpec, ProxiesFile, ProxySpec};
-use crate::local::push::{Wish, plan};
+use crate::local::proxies::{FilterSpec, ProxiesFile, ProxySpec, VersionSpec};
+use crate::local::run::Run;
 use crate::stats::Stats;
 
-/// Name of the release as it stands in the state.
-const RELEASE: &str = "shop/summer";
-/// How long proxies may take to run a push.
-const ACK: Duration = Duration::from_secs(30);
 /// Workers of the gateways, so that "every worker" is more than one; sidecars have one.
-const GATEWAY_WORKERS: u32 = 2;
+pub(super) const GATEWAY_WORKERS: u32 = 2;
 
 /// The running demo.
 #[derive(Debug)]
@@ -37,26 +32,10 @@ pub struct Stage {
     /// Names and ports.
     pub topology: Topology,
     program: PathBuf,
-    envoys: BTreeMap<String, Envoy>,
+    pub(super) envoys: BTreeMap<String, Envoy>,
     apps: BTreeMap<String, App>,
-}
-
-/// A push that was carried out.
-#[derive(Debug)]
-pub struct Pushed {
-    /// How every filter stands.
-    pub reports: Vec<Report>,
-    /// How many files changed.
-    pub files: usize,
-}
-
-/// A push that is being carried out.
-#[derive(Debug)]
-pub struct Pushing {
-    written: Instant,
-    files: usize,
-    watch: Watch,
-    expected: Vec<Expected>,
+    /// The engine; ends when dropped.
+    run: JoinSet<()>,
 }
 
 // === impl Stage ===
@@ -70,17 +49,22 @@ impl Stage {
         // Different demos on one machine begin their search at different ports.
         let first = 15_000 + u16::try_from(std::process::id() % 100)? * 100;
         let topology = Topology::on_free_ports(first).context("there are not enough free ports above 15000")?;
-        let mut stage =
-            Self { dir: dir.into(), topology, program: envoy.into(), envoys: BTreeMap::new(), apps: BTreeMap::new() };
+        let mut stage = Self {
+            dir: dir.into(),
+            topology,
+            program: envoy.into(),
+            envoys: BTreeMap::new(),
+            apps: BTreeMap::new(),
+            run: JoinSet::new(),
+        };
         stage.write_folder(filter)?;
         stage.start_apps().await?;
         // The configs are there before the Envoys, so that these begin with them.
-        let folder = Folder::open(dir)?;
-        plan(&folder, &Wish::default())?.carry_out(&folder)?;
-        drop(folder);
+        let mut run = Run::open(dir)?;
+        stage.run.spawn(async move { run.go().await });
+        stage.written_after(Side::Outbound, 0).await.context("graylane wrote no config")?;
         stage.start_envoys().await?;
-        let pushed = stage.push(&Wish::default()).await?;
-        pushed.require_acknowledged("the first config")?;
+        stage.all_confirm("the first config").await?;
         Ok(stage)
     }
 
@@ -123,7 +107,12 @@ impl Stage {
             concurrency: 1,
             filters: vec![spec(Side::Inbound, &pod.name()), spec(Side::Outbound, &pod.name())],
         }));
-        ProxiesFile { module: filter.into(), proxies, versions: Vec::new() }
+        let versions = self.topology.pods.iter().map(|pod| VersionSpec {
+            service: pod.service.into(),
+            lane: pod.lane.into(),
+            probe: format!("127.0.0.1:{}/healthz", pod.app),
+        });
+        ProxiesFile { module: filter.into(), proxies, versions: versions.collect() }
     }
 
     async fn start_apps(&mut self) -> Result<()> {
@@ -148,39 +137,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Does what `graylane push --local` does, and waits for all proxies that still run.
-    ///
-    /// # Errors
-    /// When the push is refused or a file cannot be written.
-    pub async fn push(&self, wish: &Wish) -> Result<Pushed> {
-        Ok(self.begin_push(wish).await?.finish().await)
-    }
-
-    /// The same in two steps, for those who watch the traffic in between.
-    ///
-    /// # Errors
-    /// As for [`Stage::push`].
-    pub async fn begin_push(&self, wish: &Wish) -> Result<Pushing> {
-        let folder = Folder::open(&self.dir)?;
-        let plan = plan(&folder, wish)?;
-        let runs = |expected: &&Expected| self.envoys.contains_key(&expected.proxy);
-        let expected: Vec<_> = plan.expected().iter().filter(runs).cloned().collect();
-        let watch = Watch::begin(&expected).await;
-        let written = Instant::now();
-        plan.carry_out(&folder)?;
-        Ok(Pushing { written, files: plan.changes(), watch, expected })
-    }
-
-    /// The slot table in force and its salt.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub fn slots(&self) -> Result<(SlotTable, String)> {
-        let state = Folder::open(&self.dir)?.state()?;
-        let release = state.releases.get(RELEASE).context("the state does not hold the release")?;
-        Ok((SlotTable::from_runs(&release.runs)?, release.salt.clone()))
-    }
-
     /// Ends a version: its Envoy and its app, at once and with all their connections.
     ///
     /// # Errors
@@ -191,6 +147,15 @@ impl Stage {
             Some(mut envoy) => envoy.stop().await,
             None => bail!("`{name}` does not run"),
         }
+    }
+
+    /// Lets a version say that it is ready, or that it is not. It serves all the same.
+    ///
+    /// # Errors
+    /// When there is no such version.
+    pub fn set_ready(&self, name: &str, ready: bool) -> Result<()> {
+        self.apps.get(name).with_context(|| format!("`{name}` does not run"))?.set_ready(ready);
+        Ok(())
     }
 
     /// Starts a version again that was stopped.
@@ -233,42 +198,4 @@ async fn start_app(pod: &Pod) -> Result<App> {
     let listener = listener.with_context(|| format!("port {} was taken meanwhile", pod.app))?;
     let call = pod.next.map(|host| Next { host: host.into(), addr: format!("127.0.0.1:{}", pod.outbound) });
     Ok(App::start(listener, Setup { name: pod.name(), call })?)
-}
-
-// === impl Pushing ===
-
-impl Pushing {
-    /// When the first file was about to be written.
-    pub fn written(&self) -> Instant {
-        self.written
-    }
-
-    /// Waits until every filter runs the push, or the time is over.
-    pub async fn finish(self) -> Pushed {
-        let reports = self.watch.wait(&self.expected, ACK).await;
-        Pushed { reports, files: self.files }
-    }
-}
-
-// === impl Pushed ===
-
-impl Pushed {
-    /// Whether every worker of every proxy runs it.
-    pub fn acknowledged(&self) -> bool {
-        self.reports.iter().all(|report| report.state == State::Acknowledged)
-    }
-
-    /// An error that shows how every filter stands, unless every worker of every proxy runs the push.
-    ///
-    /// # Errors
-    /// That one.
-    pub fn require_acknowledged(&self, what: &str) -> Result<()> {
-        ensure!(self.acknowledged(), "{what} did not reach every filter:\n{}", crate::cli::report_table(&self.reports));
-        Ok(())
-    }
-
-    /// Milliseconds until the last one did.
-    pub fn millis(&self) -> u64 {
-        self.reports.iter().map(|report| report.millis).max().unwrap_or(0)
-    }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 
@@ -170,6 +170,13 @@ impl Releases {
         // What is in there is whole after every statement.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// When a file was changed last; the beginning of time if nobody can say.
+pub(crate) fn modified_ms(file: &Path) -> u64 {
+    let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+    let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }
 
 /// Reads a file that may be absent; an error is told in words.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use super::store::modified_ms;
 use super::{Folder, LocalError};
 use crate::build::Side;
 use crate::release::Release;
@@ -82,7 +83,7 @@ impl Written {
             return;
         }
         let spec = checked(&source, sides);
-        let one = One { spec, paused: source.written.spec.paused, changed_ms: changed_ms(file), source };
+        let one = One { spec, paused: source.written.spec.paused, changed_ms: modified_ms(file), source };
         self.releases.insert(id, one);
     }
 
@@ -127,12 +128,6 @@ fn checked(source: &Source, sides: &[Side]) -> Result<Release, Findings> {
         Ok(_) => {}
     }
     Err(Findings(findings))
-}
-
-/// When a file was changed last; the beginning of time if nobody can say.
-fn changed_ms(file: &Path) -> u64 {
-    let changed = Stamp::of(file).changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    changed.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }
 
 // === impl Stamp ===

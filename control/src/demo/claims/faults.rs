@@ -14,7 +14,6 @@ use crate::demo::console::Console;
 use crate::demo::stage::Stage;
 use crate::demo::traffic::{Background, ask_all};
 use crate::http::Ask;
-use crate::local::push::{VersionWish, Wish};
 
 const REQUESTS: usize = 20;
 /// How long traffic goes on before and after each fault, so that there is some to be harmed.
@@ -23,7 +22,7 @@ const A_WHILE: Duration = Duration::from_millis(1_500);
 /// Checks the claim.
 ///
 /// # Errors
-/// When a push is refused or a request is not answered at all.
+/// When a config does not arrive or a request is not answered at all.
 pub async fn check(stage: &mut Stage, console: &mut Console) -> Result<()> {
     console.claim("4", "What fails sends requests to stable");
     storm::check(stage, console).await?;
@@ -64,6 +63,7 @@ async fn bad_config(stage: &Stage, console: &mut Console) -> Result<()> {
     *config.context("the ECDS file holds no document")? = json!("{\"version\":1,\"generation\":");
     let fails = "graylane.gateway.config_fail";
     let before = stage.stats("gateway", "config_fail").await?.sum_ending(fails);
+    stage.hands_off().await?;
     let background = Background::start(&stage.entry(true), 2, Duration::from_millis(2), vec![tester()]);
     replace(&file, &response)?;
     let refused = until(Duration::from_secs(10), async || {
@@ -80,9 +80,9 @@ async fn bad_config(stage: &Stage, console: &mut Console) -> Result<()> {
     let holds = right == REQUESTS && tally.failed == 0;
     let figure = format!("canary {}, {} of {} failed", of(right, REQUESTS), tally.failed, tally.sent);
     console.check(holds, "  the last good config serves on", figure, "all testers, none failed");
-    let pushed = stage.push(&Wish::default()).await?;
-    let figure = format!("{} file(s), acknowledged in {} ms", pushed.files, pushed.millis());
-    console.check(pushed.acknowledged(), "  graylane push puts it right", figure, "acknowledged");
+    let millis = stage.hands_on().await?;
+    let figure = format!("on every worker in {millis} ms");
+    console.check(true, "  graylane puts it right when let", figure, "acknowledged");
     Ok(())
 }
 
@@ -100,6 +100,7 @@ async fn ordinary_requests(stage: &Stage, console: &mut Console) -> Result<()> {
 async fn filter_removed(stage: &Stage, console: &mut Console) -> Result<()> {
     console.progress("taking the filter out of the gateway");
     let file = stage.dir.join(ecds_file(Side::Gateway, stage.topology.gateway.name));
+    stage.hands_off().await?;
     let background = Background::start(&stage.entry(true), 2, Duration::from_millis(2), vec![tester()]);
     replace(&file, &inert_response(Side::Gateway, 0))?;
     let gone = until(Duration::from_secs(10), async || {
@@ -115,21 +116,19 @@ async fn filter_removed(stage: &Stage, console: &mut Console) -> Result<()> {
     let figure = format!("stable {}, {} of {} failed", of(right, REQUESTS), tally.failed, tally.sent);
     let holds = gone && right == REQUESTS && tally.failed == 0 && tally.reopened == 0;
     console.check(holds, "forged headers, filter taken out", figure, "stable, none failed");
-    let pushed = stage.push(&Wish::default()).await?;
-    pushed.require_acknowledged("the config that brings the filter back")
+    stage.hands_on().await?;
+    Ok(())
 }
 
-/// A lane version is declared not ready, acknowledged, then stopped while testers use it.
+/// A lane version says that it is not ready, everybody knows, then it is stopped while testers use it.
 async fn version_away(stage: &mut Stage, console: &mut Console) -> Result<()> {
-    console.progress("orders-canary is declared not ready, then stopped");
+    console.progress("orders-canary is not ready, then stopped");
     let background = Background::start(&stage.entry(true), 3, Duration::from_millis(2), vec![tester()]);
     tokio::time::sleep(A_WHILE).await;
-    let wish =
-        Wish { not_ready: vec![VersionWish { service: "orders".into(), lane: "canary".into() }], ..Wish::default() };
-    let pushed = stage.push(&wish).await?;
+    let millis = say_not_ready(stage).await?;
     let before = fallbacks(stage).await?;
-    let (figure, acknowledged) = (format!("acknowledged in {} ms", pushed.millis()), pushed.acknowledged());
-    console.check(acknowledged, "orders-canary declared not ready", figure, "acknowledged");
+    let figure = format!("on every worker in {millis} ms");
+    console.check(true, "orders-canary says that it is not ready", figure, "acknowledged");
     drain(stage).await?;
     stage.stop("orders-canary").await?;
     let (answers, _) = ask_all(&stage.entry(true), 2, vec![tester(); REQUESTS]).await?;
@@ -156,12 +155,24 @@ async fn version_away(stage: &mut Stage, console: &mut Console) -> Result<()> {
     Ok(())
 }
 
-/// The version comes back and is declared ready.
+/// Lets orders-canary say to its probe that it is not ready; ends when every worker of every proxy knows, with the
+/// milliseconds it took.
+async fn say_not_ready(stage: &Stage) -> Result<u128> {
+    let start = Instant::now();
+    let generation = stage.generation();
+    stage.set_ready("orders-canary", false)?;
+    stage.written_after(Side::Outbound, generation).await?;
+    stage.all_confirm("that orders-canary is not ready").await?;
+    Ok(start.elapsed().as_millis())
+}
+
+/// The version comes back, and answers its probe.
 async fn version_back(stage: &mut Stage, console: &mut Console) -> Result<()> {
     console.progress("orders-canary comes back");
+    let generation = stage.generation();
     stage.revive("orders-canary").await?;
-    let wish = Wish { ready: vec![VersionWish { service: "orders".into(), lane: "canary".into() }], ..Wish::default() };
-    stage.push(&wish).await?.require_acknowledged("the push that declares orders-canary ready")?;
+    stage.written_after(Side::Outbound, generation).await?;
+    stage.all_confirm("that orders-canary is ready").await?;
     let (answers, _) = ask_all(&stage.entry(true), 2, vec![tester(); REQUESTS]).await?;
     let right = took(&answers, &CANARY);
     console.check(

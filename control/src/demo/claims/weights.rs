@@ -1,23 +1,27 @@
 //! Claim 2: weights move while traffic flows. Shares are right, users stay where they are while a lane
 //! grows, no connection is closed, and a new weight is in force within moments.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use graylane_policy::hash::slot_of;
-use graylane_policy::slots::SlotTable;
-use tokio::task::JoinHandle;
+use graylane_policy::slots::{SlotTable, evolve};
 
+use crate::build::Side;
 use crate::demo::binomial::bound;
 use crate::demo::console::Console;
 use crate::demo::stage::Stage;
 use crate::demo::traffic::{Background, Tally, ask_all, client, seen};
+use crate::engine::request::Verb;
+use crate::engine::status::Phase;
 use crate::http::Ask;
-use crate::local::push::{WeightWish, Wish};
-use crate::release::units::{Weight, percent};
+use crate::release::units::percent;
 
-/// The weights in percent, as they are pushed.
+/// The weights in percent, in the order of the release's steps; the last is what `abort` does.
 const STEPS: [u32; 6] = [0, 5, 25, 50, 100, 0];
+/// The weight at which the release is shown.
+const SHOWN_AT: u32 = 50;
 /// Users that are asked at each weight.
 const USERS: usize = 3_000;
 /// Connections that ask for them.
@@ -35,21 +39,21 @@ struct Step {
 /// Checks the claim.
 ///
 /// # Errors
-/// When a push is refused or a request is not answered at all.
+/// When the release does not go on or a request is not answered at all.
 pub async fn check(stage: &Stage, console: &mut Console) -> Result<()> {
-    console.claim("2", "Weights 0, 5, 25, 50, 100, 0 pushed by graylane while users send requests");
+    console.claim("2", "A release goes 0, 5, 25, 50, 100, 0 by its steps while users send requests");
     let background = Background::start(&stage.entry(true), 2, Duration::from_millis(5), users(50));
     let mut tally = Tally::default();
     let mut wrong = 0;
     let mut flipped = 0;
     let mut first_request = Vec::new();
     let mut all_workers = Vec::new();
+    let mut tree = String::new();
     let mut before: Option<(u32, Vec<bool>)> = None;
     for percents in STEPS {
-        let pushed = push(stage, console, percents).await?;
-        if let Some(pushed) = pushed {
-            first_request.push(pushed.0);
-            all_workers.push(pushed.1);
+        if let Some((first, all)) = go_to(stage, console, percents).await? {
+            first_request.push(first);
+            all_workers.push(all);
         }
         console.progress(&format!("{USERS} users at {percents}%"));
         let step = ask_users(stage).await?;
@@ -58,6 +62,9 @@ pub async fn check(stage: &Stage, console: &mut Console) -> Result<()> {
             && last < percents
         {
             flipped += lanes.iter().zip(&step.in_canary).filter(|(was, is)| **was && !**is).count();
+        }
+        if percents == SHOWN_AT {
+            tree = stage.tree()?;
         }
         wrong += step.wrong;
         tally = tally.with(step.tally);
@@ -72,23 +79,48 @@ pub async fn check(stage: &Stage, console: &mut Console) -> Result<()> {
     zero(console, "users elsewhere than `graylane explain` says", wrong as u64);
     zero(console, "connections closed by the changes", tally.reopened);
     zero(console, &format!("failed requests of {}", tally.sent), tally.failed);
-    Ok(())
+    console.say(&format!("\n    The release at {SHOWN_AT}%, as `graylane get` shows it:"));
+    tree.lines().for_each(|line| console.say(&format!("    {line}")));
+    begin_again(stage).await
 }
 
-/// Pushes a weight; returns the time to the first request on it and the time until every worker had
-/// it, in milliseconds. The first weight changes nothing, so there is nothing to wait for.
-async fn push(stage: &Stage, console: &Console, percents: u32) -> Result<Option<(u64, u64)>> {
-    console.progress(&format!("pushing {percents}%"));
-    let weight = Weight(format!("{percents}%"));
-    let wish = Wish { weights: vec![WeightWish { release: None, lane: "canary".into(), weight }], ..Wish::default() };
-    let (old, _) = stage.slots()?;
-    let pushing = stage.begin_push(&wish).await?;
-    let (new, salt) = stage.slots()?;
-    let Some((user, lane)) = first_to_move(&old, &new, &salt) else { return Ok(None) };
-    let probe = probe(stage.entry(true), user, lane, pushing.written());
-    let pushed = pushing.finish().await;
-    pushed.require_acknowledged(&format!("the push of {percents}%"))?;
-    Ok(Some((probe.await??, pushed.millis())))
+/// A second attempt, which waits before its first weight, for the claims that follow.
+async fn begin_again(stage: &Stage) -> Result<()> {
+    let generation = stage.generation();
+    stage.ask(Verb::Retry)?;
+    stage.until("a second attempt", |status| status.attempt == 2 && status.phase == Phase::Paused).await?;
+    stage.written_after(Side::Outbound, generation).await?;
+    stage.all_confirm("the config of the second attempt").await
+}
+
+/// Goes to the next weight, or back to stable, by a request; returns the time from the write of the
+/// gateway's file to the first request on the new weight, and to every worker of every proxy having it,
+/// in milliseconds. The first weight is there already.
+async fn go_to(stage: &Stage, console: &Console, percents: u32) -> Result<Option<(u64, u64)>> {
+    let status = stage.status()?;
+    let (old, salt) = (status.table(), status.salt);
+    let verb = match percents {
+        0 if status.weight.is_empty() => return Ok(None),
+        0 => Verb::Abort,
+        _ => Verb::Promote,
+    };
+    console.progress(&format!("{} to {percents}%", verb.name()));
+    let new = evolve(&old, &BTreeMap::from([("canary".to_owned(), percents * 100)]))?;
+    let (user, lane) = first_to_move(&old, &new, &salt).context("nobody would move")?;
+    let entry = stage.entry(true);
+    let probe = probe(stage, &entry, user, lane);
+    stage.ask(verb)?;
+    let weight = percent(percents * 100);
+    let what = format!("a weight of {weight}");
+    let arrived = stage.until(&what, |status| match percents {
+        0 => status.phase == Phase::RolledBack,
+        _ => status.phase == Phase::Paused && status.weight == format!("canary={weight}"),
+    });
+    let (probed, arrived) = tokio::join!(probe, arrived);
+    let (first, written) = probed?;
+    // The last thing that has happened is that every worker reported it.
+    let arrived = arrived?.history.last().map_or(0, |entry| entry.at_ms);
+    Ok(Some((first.saturating_sub(written), arrived.saturating_sub(written))))
 }
 
 /// A user that the new table puts in another lane, and the lane.
@@ -100,19 +132,19 @@ fn first_to_move(old: &SlotTable, new: &SlotTable, salt: &str) -> Option<(String
     })
 }
 
-/// Asks again and again for one user; ends with the milliseconds from the write to the first answer
-/// from the user's new lane.
-fn probe(entry: String, user: String, lane: String, written: Instant) -> JoinHandle<Result<u64>> {
-    tokio::spawn(async move {
-        let ask = Ask::get("/?hops=0").with("x-user-id", user);
-        let mut client = client(&entry);
-        while written.elapsed() < Duration::from_secs(15) {
-            if seen(&client.ask(&ask).await?)?.at.ends_with(&lane) {
-                return Ok(u64::try_from(written.elapsed().as_millis())?);
-            }
+/// Asks again and again for one user; ends with the time of the first answer from the user's new lane,
+/// and that of the write of the gateway's file, both in milliseconds since the Unix epoch.
+async fn probe(stage: &Stage, entry: &str, user: String, lane: String) -> Result<(u64, u64)> {
+    let ask = Ask::get("/?hops=0").with("x-user-id", user);
+    let mut client = client(entry);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(15) {
+        if seen(&client.ask(&ask).await?)?.at.ends_with(&lane) {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+            return Ok((u64::try_from(now.as_millis())?, stage.gateway_written_ms()?));
         }
-        anyhow::bail!("no request was answered on the new weight within 15 s")
-    })
+    }
+    anyhow::bail!("no request was answered on the new weight within 15 s")
 }
 
 fn users(count: usize) -> Vec<Ask> {
