@@ -86,9 +86,10 @@ impl Kubelet {
         Self { table, watching }
     }
 
-    /// The pods of a Deployment, oldest first.
+    /// The pods of a Deployment that are not ending, oldest first.
     pub(super) fn pods(&self, namespace: &str, deployment: &str) -> Vec<Arc<Running>> {
-        let wanted = |pod: &&Arc<Running>| pod.namespace() == namespace && pod.deployment() == deployment;
+        let wanted =
+            |pod: &&Arc<Running>| pod.namespace() == namespace && pod.deployment() == deployment && !pod.is_ending();
         let mut pods: Vec<_> = self.table.all().values().filter(wanted).cloned().collect();
         pods.sort_by_key(|pod| pod.place.ip);
         pods

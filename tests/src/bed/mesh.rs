@@ -66,7 +66,8 @@ impl Bed {
                     [status.replicas, status.updated_replicas, status.ready_replicas].map(Option::unwrap_or_default);
                 ensure!(counts == [wanted; 3], "{name}: {counts:?} of {wanted} pods are there, new, ready");
                 let running = self.pods(namespace, &name)?.len();
-                ensure!(running >= usize::try_from(wanted)?, "{name}: {running} pods run");
+                // The kubelet may hear a moment later than others that a pod is to go.
+                ensure!(running == usize::try_from(wanted)?, "{name}: {running} pods run, not {wanted}");
             }
             Ok(())
         })
@@ -81,7 +82,7 @@ impl Bed {
         pods.into_iter().next().with_context(|| format!("no pod of {namespace}/{deployment} runs"))
     }
 
-    /// The running pods of a Deployment, oldest first.
+    /// The running pods of a Deployment, oldest first; those that are being taken down are none.
     ///
     /// # Errors
     /// When the bed has no mesh.

@@ -132,7 +132,7 @@ impl Running {
 
     /// Starts what does not run, and reports.
     async fn tend(&self, yard: &Yard, report: &mut Report) {
-        if !self.ending.load(Ordering::Relaxed) {
+        if !self.is_ending() {
             self.containers.iter().for_each(Container::keep_running);
             report.send(yard, self).await;
         }
@@ -180,6 +180,12 @@ impl Running {
     /// How long until it is asked again.
     pub(super) fn between_probes(all_ready: bool) -> Duration {
         if all_ready { BETWEEN_PROBES } else { STEP }
+    }
+
+    /// True once it is being taken down.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Its name.
