@@ -87,14 +87,14 @@ kubernetes() {
   # What the API server says of itself; without it clients see v0.0.0 and refuse.
   flags="-s -w -X k8s.io/component-base/version.gitVersion=$version"
   flags+=" -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(cut -d. -f2 <<<"$version")"
-  go_build "$module" "Kubernetes' API server and controller manager $version" "about six minutes" "$flags" \
+  go_build "$module" "Kubernetes' API server and controller manager $version" "six to ten minutes" "$flags" \
     "$BIN/kubernetes" kubernetes ./kubernetes
   for name in kube-apiserver kube-controller-manager; do ln -sfn kubernetes "$BIN/$name"; done
 }
 
 istio() {
   local module=$ROOT/tests/mesh/components source
-  go_build "$module" "istiod and Istio's agent" "about six minutes" "-s -w" "$BIN/" istio \
+  go_build "$module" "istiod and Istio's agent" "six to ten minutes" "-s -w" "$BIN/" istio \
     istio.io/istio/pilot/cmd/pilot-discovery istio.io/istio/pilot/cmd/pilot-agent
   [ -e "$INTO/istio/envoy_bootstrap.json" ] && [ "$INTO/istio/crds.yaml" -nt "$module/go.mod" ] && return 0
   source=$(cd "$module" && go list -m -f '{{.Dir}}' istio.io/istio)
