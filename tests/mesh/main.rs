@@ -2,5 +2,9 @@
 
 mod asking;
 mod bed;
+mod control;
+mod releases;
 mod smoke;
+mod traffic;
+mod weights;
 mod wiring;

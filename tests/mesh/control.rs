@@ -1,0 +1,131 @@
+//! graylane on the mesh of a bed: adopted namespaces, a controller, releases.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use graylane_tests::bed::{Bed, Part};
+use graylane_tests::{paths, poll};
+use serde_json::Value;
+
+/// Releases move within seconds; a machine that compiles something else makes them slower.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A release of the shop by two weights, with waits for a person between them.
+pub const SUMMER: &str = "
+apiVersion: graylane.io/v1alpha1
+kind: GrayRelease
+metadata: {name: summer, namespace: shop}
+spec:
+  lanes: [{name: canary}]
+  members:
+  - {service: orders, hosts: [shop.example.com]}
+  - {service: stock}
+  entry: {gateways: [{namespace: istio-ingress}]}
+  rules: [{name: testers, lane: canary, when: {match: {field: {header: x-tester}, is: present}}}]
+  stickiness: {unit: [{header: x-user-id}]}
+  steps: [{weight: 5%}, {pause: {}}, {weight: 50%}, {pause: {}}, {weight: 100%}]
+  promotion: {strategy: copyTemplate}
+  capacity: {floor: 0}
+";
+
+/// A controller that runs.
+pub struct Control<'a> {
+    bed: &'a Bed,
+    /// Ends with the value.
+    _process: Part,
+}
+
+// === impl Control ===
+
+impl<'a> Control<'a> {
+    /// Adopts the namespaces of the shop and starts a controller with all rights.
+    pub fn of_shop(bed: &'a Bed) -> Result<Self> {
+        bed.shop()?;
+        adopt(bed)?;
+        Self::start(bed, "controller")
+    }
+
+    /// Starts a controller. `name` is its log's, and its name in the lease.
+    pub fn start(bed: &'a Bed, name: &str) -> Result<Self> {
+        let module = paths::filter()?.display().to_string();
+        let anywhere = "127.0.0.1:0";
+        let args = [
+            ["--module", &module],
+            ["--metrics-address", anywhere],
+            ["--health-address", anywhere],
+            ["--lease-namespace", "default"],
+            ["--identity", name],
+            ["--log-format", "text"],
+        ];
+        let args = [&["controller"][..], &args.concat()].concat();
+        Ok(Self { bed, _process: bed.graylane_as(name, bed.kubeconfig(), &args)? })
+    }
+
+    /// Asks the release `summer` for something.
+    pub fn ask(&self, verb: &str) -> Result<()> {
+        let id = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
+        let request = format!("graylane.io/request={{\"id\":\"{id}\",\"verb\":\"{verb}\"}}");
+        self.bed.kubectl(&["annotate", "--overwrite", "grayrelease", "summer", "-n", "shop", &request])?;
+        Ok(())
+    }
+}
+
+/// Brings graylane's kind to the API server and its filters to the proxies of the shop.
+pub fn adopt(bed: &Bed) -> Result<()> {
+    bed.apply(&bed.graylane(&["crd"])?.done()?)?;
+    bed.graylane(&["install", "--yes", "-n", "istio-ingress", "--gateway"])?.done()?;
+    bed.graylane(&["install", "--yes", "-n", "shop"])?.done()?;
+    Ok(())
+}
+
+/// The release `summer` as the API server has it.
+pub fn release(bed: &Bed, name: &str) -> Result<Value> {
+    let said = bed.kubectl(&["get", "grayrelease", name, "-n", "shop", "-o", "json"])?;
+    serde_json::from_str(&said.stdout).with_context(|| said.stderr)
+}
+
+/// Waits until the status of `summer` is as wanted.
+pub fn until(bed: &Bed, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
+    poll::until(what, PATIENCE, || {
+        let status = release(bed, "summer")?["status"].take();
+        ensure!(holds(&status), "{}: {} ({})", status["phase"], status["message"], status["weight"]);
+        Ok(status)
+    })
+}
+
+/// Waits until `summer` waits for a person at this weight.
+pub fn until_paused_at(bed: &Bed, weight: &str) -> Result<Value> {
+    until(bed, &format!("a pause at {weight}"), |status| {
+        status["phase"] == "Paused" && status["weight"].as_str().unwrap_or_default() == weight
+    })
+}
+
+/// Waits until `summer` is in this phase.
+pub fn until_phase(bed: &Bed, phase: &str) -> Result<Value> {
+    until(bed, phase, |status| status["phase"] == phase)
+}
+
+/// What must not grow while weights move, of every proxy: listeners that change or drain.
+pub fn disturbances(bed: &Bed) -> Result<BTreeMap<String, u64>> {
+    let mut all = BTreeMap::new();
+    for (namespace, deployment) in [
+        ("istio-ingress", "gateway"),
+        ("shop", "orders"),
+        ("shop", "orders-canary"),
+        ("shop", "stock"),
+        ("shop", "stock-canary"),
+    ] {
+        for pod in bed.pods(namespace, deployment)? {
+            for counter in [
+                "listener_manager.listener_added",
+                "listener_manager.listener_modified",
+                "listener_manager.total_filter_chains_draining",
+                "listener_manager.lds.update_rejected",
+            ] {
+                all.insert(format!("{} {counter}", pod.name()), pod.admin().counter(counter)?);
+            }
+        }
+    }
+    Ok(all)
+}

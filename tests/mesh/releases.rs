@@ -1,0 +1,96 @@
+//! Releases on a real mesh, from the first weight to the end.
+
+use anyhow::{Result, ensure};
+use graylane_tests::bed::{self, Bed};
+use graylane_tests::client::Ask;
+use graylane_tests::poll;
+
+use crate::control::{Control, PATIENCE, SUMMER, disturbances, until_paused_at, until_phase};
+use crate::traffic::{HOST, Traffic};
+
+#[test]
+fn smoke_a_release_moves_its_users_and_becomes_stable_without_a_failed_request() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let control = Control::of_shop(bed)?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        let traffic = Traffic::begin(bed)?;
+        let before = disturbances(bed)?;
+        share_of_users(bed, 200, 2..=22)?;
+        testers_are_on_canary(bed)?;
+        control.ask("promote")?;
+        until_paused_at(bed, "canary=50%")?;
+        share_of_users(bed, 200, 70..=130)?;
+        ensure!(disturbances(bed)? == before, "listeners changed: {before:?} {:?}", disturbances(bed)?);
+        control.ask("promote")?;
+        let done = until_phase(bed, "Succeeded")?;
+        let (served, failed) = traffic.stop(bed)?;
+        ensure!(failed == 0 && served > 500, "{failed} of {served} requests failed");
+        println!("{served} requests served, none failed; {}", done["history"]);
+        everybody_is_on(bed, ["orders-canary", "stock-canary"])
+    })
+}
+
+#[test]
+fn smoke_an_abort_takes_everybody_back_at_once() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let control = Control::of_shop(bed)?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        control.ask("promote")?;
+        until_paused_at(bed, "canary=50%")?;
+        let traffic = Traffic::begin(bed)?;
+        control.ask("abort")?;
+        until_phase(bed, "RolledBack")?;
+        everybody_is_on(bed, ["orders-stable", "stock-stable"])?;
+        let (served, failed) = traffic.stop(bed)?;
+        ensure!(failed == 0, "{failed} of {served} requests failed");
+        Ok(())
+    })
+}
+
+/// How many of so many users come to the canary.
+fn share_of_users(bed: &Bed, users: u32, wanted: std::ops::RangeInclusive<usize>) -> Result<()> {
+    let mut canary = 0;
+    for user in 0..users {
+        let path = path(bed, &Ask::get(HOST, "/").header("x-user-id", user.to_string()))?;
+        match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["orders-canary", "stock-canary"] => canary += 1,
+            ["orders-stable", "stock-stable"] => {}
+            _ => anyhow::bail!("user {user} left a lane: {path:?}"),
+        }
+    }
+    ensure!(wanted.contains(&canary), "{canary} of {users} users are on canary, not {wanted:?}");
+    Ok(())
+}
+
+fn testers_are_on_canary(bed: &Bed) -> Result<()> {
+    let path = path(bed, &Ask::get(HOST, "/").header("x-tester", "1"))?;
+    ensure!(path == ["orders-canary", "stock-canary"], "a tester got {path:?}");
+    Ok(())
+}
+
+/// After a promotion stable pods run the canary's template, and so give its name.
+fn everybody_is_on(bed: &Bed, wanted: [&str; 2]) -> Result<()> {
+    poll::until("the end", PATIENCE, || {
+        for user in 0..50 {
+            let ask = Ask::get(HOST, "/").header("x-user-id", user.to_string());
+            let path = path(bed, &ask)?;
+            ensure!(path == wanted, "user {user} got {path:?}");
+        }
+        Ok(())
+    })
+}
+
+/// Who answered, in the order of the calls.
+fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
+    let answer = bed.ask(ask)?;
+    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
+    let mut names = Vec::new();
+    let mut seen = answer.json()?;
+    while let Some(at) = seen["at"].as_str() {
+        names.push(at.to_owned());
+        seen = seen["next"].take();
+    }
+    Ok(names)
+}

@@ -1,0 +1,104 @@
+//! Clients of the shop that go on while something is done: on kept-alive connections that are never
+//! opened again, and one stream without end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use graylane_tests::bed::Bed;
+use graylane_tests::client::{Ask, At, Connection, Protocol};
+use http_body_util::BodyExt;
+use tokio::task::JoinHandle;
+
+/// Where the shop's clients come in.
+pub const GATEWAY: u16 = 8080;
+/// The host they ask for.
+pub const HOST: &str = "shop.example.com";
+/// A pause between two requests of one client: a few clients would fill both cores of a small machine.
+const PAUSE: Duration = Duration::from_millis(6);
+
+/// Traffic that goes on until it is stopped.
+pub struct Traffic {
+    told: Arc<Told>,
+    clients: Vec<JoinHandle<Result<()>>>,
+}
+
+/// What clients have counted.
+#[derive(Default)]
+struct Told {
+    over: AtomicBool,
+    /// Answers with status 200.
+    served: AtomicU64,
+    /// All others.
+    failed: AtomicU64,
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    /// Three clients on HTTP/1.1 and one on HTTP/2, all through the first gateway. A connection that closes
+    /// is an error of [`Traffic::stop`].
+    pub fn begin(bed: &Bed) -> Result<Self> {
+        Self::with(bed, false)
+    }
+
+    /// The same and a stream without end, which breaks with the pod that answers it.
+    pub fn with_stream(bed: &Bed) -> Result<Self> {
+        Self::with(bed, true)
+    }
+
+    fn with(bed: &Bed, stream: bool) -> Result<Self> {
+        let gateway = At::from((bed.pod("istio-ingress", "gateway")?.place.ip, GATEWAY));
+        let told = Arc::new(Told::default());
+        let clients = bed.block_on(async {
+            let mut clients = Vec::new();
+            for protocol in [Protocol::Http1, Protocol::Http1, Protocol::Http1, Protocol::Http2] {
+                let connection = Connection::open(gateway, protocol).await?;
+                clients.push(tokio::spawn(ask_until_over(connection, told.clone())));
+            }
+            if stream {
+                let connection = Connection::open(gateway, Protocol::Http2).await?;
+                clients.push(tokio::spawn(stream_until_over(connection, told.clone())));
+            }
+            anyhow::Ok(clients)
+        })?;
+        Ok(Self { told, clients })
+    }
+
+    /// Stops, and gives back how many requests were served and how many failed.
+    pub fn stop(self, bed: &Bed) -> Result<(u64, u64)> {
+        self.told.over.store(true, Ordering::Relaxed);
+        bed.block_on(async {
+            for client in self.clients {
+                client.await??;
+            }
+            anyhow::Ok(())
+        })?;
+        Ok((self.told.served.load(Ordering::Relaxed), self.told.failed.load(Ordering::Relaxed)))
+    }
+}
+
+async fn ask_until_over(mut connection: Connection, told: Arc<Told>) -> Result<()> {
+    let mut user = 0_u64;
+    while !told.over.load(Ordering::Relaxed) {
+        user += 1;
+        let ask = Ask::get(HOST, "/").header("x-user-id", user.to_string());
+        let answer = connection.send(&ask).await.with_context(|| format!("request {user}: the connection broke"))?;
+        let counter = if answer.status == 200 { &told.served } else { &told.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(PAUSE).await;
+    }
+    ensure!(connection.is_open(), "a connection was closed");
+    Ok(())
+}
+
+async fn stream_until_over(mut connection: Connection, told: Arc<Told>) -> Result<()> {
+    let mut body = connection.start(&Ask::get(HOST, "/?stream=50")).await?.into_body();
+    while !told.over.load(Ordering::Relaxed) {
+        let frame = tokio::time::timeout(Duration::from_secs(10), body.frame()).await.context("the stream hangs")?;
+        frame.context("the stream ended")?.context("the stream broke")?;
+    }
+    ensure!(connection.is_open(), "the stream's connection was closed");
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Fifty changes of weight under load, each beside a weight change of a plain VirtualService.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use graylane::build::{self, Running, Side};
+use graylane::cluster::delivery::Delivered;
+use graylane::cluster::events::Events;
+use graylane::cluster::{Wake, call, metrics};
+use graylane::engine::seams::{Delivery, Place, Wanted};
+use graylane::istio::config::Emitter;
+use graylane::istio::module::Module;
+use graylane::release::{read, validate};
+use graylane_policy::slots::evolve;
+use graylane_tests::bed::{self, Bed};
+use graylane_tests::client::{Ask, At, Connection, Protocol};
+use graylane_tests::figures::{Figure, note, spread};
+use graylane_tests::{paths, poll};
+use kube::api::{Patch, PatchParams};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::control::{SUMMER, adopt, disturbances};
+use crate::traffic::{GATEWAY, HOST, Traffic};
+
+/// Pairs of changes.
+const PAIRS: usize = 50;
+/// A user who is on canary at 98%, as nearly all are; the first answer says whether this one is.
+const USER: &str = "7";
+/// The host of the route whose weights are changed the plain way.
+const PLAIN: &str = "plain.example.com";
+
+/// A second gateway, by Istio's agent, and a route with weights of its own.
+const BESIDE: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway-agent, namespace: istio-ingress}
+spec:
+  selector: {matchLabels: {app: gateway-agent}}
+  template:
+    metadata:
+      labels: {app: gateway-agent, istio: ingressgateway, graylane.io/enabled: "true"}
+      annotations: {inject.istio.io/templates: gateway, bed.graylane.io/proxy: agent}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gateway-agent, namespace: istio-ingress}
+spec:
+  selector: {app: gateway-agent}
+  ports: [{name: http2, port: 80, targetPort: 8080}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: plain, namespace: shop}
+spec:
+  hosts: [plain.example.com]
+  gateways: [istio-ingress/shop]
+  http:
+  - route:
+    - {destination: {host: orders.shop.svc.cluster.local, subset: stable}, weight: 100}
+    - {destination: {host: orders.shop.svc.cluster.local, subset: canary}, weight: 0}
+"#;
+
+#[test]
+fn fifty_changes_of_weight_disturb_nobody_and_are_as_quick_as_a_route_change() {
+    bed::tell(&Bed::mesh(), |bed| {
+        bed.shop()?;
+        bed.apply(BESIDE)?;
+        adopt(bed)?;
+        bed.wait_for_deployments("istio-ingress")?;
+        let changes = Changes::new(bed)?;
+        bed.block_on(changes.weigh(0))?;
+        poll::until("both gateways serve", poll::PATIENCE, || bed.block_on(changes.everybody_sees(HOST, "stable")))?;
+        let traffic = Traffic::with_stream(bed)?;
+        let before = disturbances(bed)?;
+        let pairs = bed.block_on(changes.pairs())?;
+        ensure!(disturbances(bed)? == before, "listeners changed: {before:?} {:?}", disturbances(bed)?);
+        let (served, failed) = traffic.stop(bed)?;
+        ensure!(failed == 0, "{failed} of {served} requests failed");
+        tell(
+            "weight changes under load: closed connections, failed requests, listener changes",
+            &format!("0, 0 of {served}, 0"),
+            "0, 0, 0",
+            true,
+        )?;
+        pairs.tell()
+    })
+}
+
+/// How long changes took until the first answer that shows them, in milliseconds, by gateway.
+#[derive(Default)]
+struct Pairs {
+    ours: [Vec<f64>; 2],
+    plain: [Vec<f64>; 2],
+}
+
+/// What is changed, and by whom it is seen.
+struct Changes {
+    client: Client,
+    delivery: Delivered,
+    running: Running,
+    gateways: [At; 2],
+}
+
+// === impl Changes ===
+
+impl Changes {
+    fn new(bed: &Bed) -> Result<Self> {
+        let mut checked = validate::check(read::read_text("summer", SUMMER)?, &[Side::Gateway])?;
+        let release = checked.pop().context("a release")?.release;
+        let at = |name: &str| Ok::<_, anyhow::Error>(At::from((bed.pod("istio-ingress", name)?.place.ip, GATEWAY)));
+        let gateways = [at("gateway")?, at("gateway-agent")?];
+        let module: Module = paths::filter()?.display().to_string().parse()?;
+        let delivery = bed.block_on(async {
+            let (file, options) = (Kubeconfig::read_from(bed.kubeconfig())?, KubeConfigOptions::default());
+            let (calls, watches) = call::clients(Config::from_custom_kubeconfig(file, &options).await?)?;
+            let metrics = Arc::new(metrics::Metrics::default());
+            let delivery = Delivered::start(
+                (&calls, &watches),
+                &["istio-ingress".to_owned()],
+                (Emitter::EnvoyFilter, module),
+                &Wake::default(),
+                &metrics,
+                &Events::start(calls.clone(), "bench".into()),
+            );
+            while !delivery.cache().is_ready() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            anyhow::Ok(delivery)
+        })?;
+        Ok(Self { client: bed.client(), delivery, running: Running::new(release), gateways })
+    }
+
+    async fn pairs(&self) -> Result<Pairs> {
+        let mut pairs = Pairs::default();
+        for pair in 0..PAIRS {
+            let canary = pair % 2 == 0;
+            for ours in [pair % 4 < 2, pair % 4 >= 2] {
+                let took = if ours { self.ours(canary).await? } else { self.plainly(canary).await? };
+                let all = if ours { &mut pairs.ours } else { &mut pairs.plain };
+                all.iter_mut().zip(took).for_each(|(all, took)| all.push(took));
+                // istiod joins what comes within 100 ms of something else.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        }
+        Ok(pairs)
+    }
+
+    async fn ours(&self, canary: bool) -> Result<[f64; 2]> {
+        self.timed(self.weigh(if canary { 9_800 } else { 0 }), HOST, canary).await
+    }
+
+    async fn plainly(&self, canary: bool) -> Result<[f64; 2]> {
+        let share = if canary { 100 } else { 0 };
+        let route = |subset: &str, weight: u32| json!({"destination": {"host": "orders.shop.svc.cluster.local", "subset": subset}, "weight": weight});
+        let patch = json!({"spec": {"http": [{"route": [route("stable", 100 - share), route("canary", share)]}]}});
+        let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), "shop", &ApiResource::from_gvk(&kind));
+        let write = async {
+            api.patch("plain", &PatchParams::default(), &Patch::Merge(patch)).await?;
+            Ok(())
+        };
+        self.timed(write, PLAIN, canary).await
+    }
+
+    /// Milliseconds from the beginning of a write to the first answer of each gateway that shows it.
+    async fn timed(&self, write: impl Future<Output = Result<()>>, host: &str, canary: bool) -> Result<[f64; 2]> {
+        let wanted = if canary { "orders-canary" } else { "orders-stable" };
+        let start = Instant::now();
+        let [one, two] = self.gateways.map(|gateway| seen(gateway, host, wanted, start));
+        let (written, one, two) = tokio::join!(write, one, two);
+        written?;
+        Ok([one?, two?])
+    }
+
+    async fn weigh(&self, canary: u32) -> Result<()> {
+        let mut running = self.running.clone();
+        running.table = evolve(&running.table, &BTreeMap::from([("canary".to_owned(), canary)]))?;
+        let place = Place { namespace: "istio-ingress".into(), side: Side::Gateway };
+        let wanted = Wanted::Document(vec![build::group(Side::Gateway, &running)]);
+        self.delivery.deliver("istio-ingress", &BTreeMap::from([(place, wanted)]), 0).await?;
+        Ok(())
+    }
+
+    async fn everybody_sees(&self, host: &str, lane: &str) -> Result<()> {
+        for gateway in self.gateways {
+            let mut connection = Connection::open(gateway, Protocol::Http1).await?;
+            let at = at(&mut connection, host).await?;
+            ensure!(at == format!("orders-{lane}"), "{gateway:?}: {at}");
+        }
+        Ok(())
+    }
+}
+
+async fn seen(gateway: At, host: &str, wanted: &str, start: Instant) -> Result<f64> {
+    let mut connection = Connection::open(gateway, Protocol::Http1).await?;
+    while at(&mut connection, host).await? != wanted {
+        ensure!(start.elapsed() < Duration::from_secs(20), "{wanted} was never seen at {host}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1000.0)
+}
+
+async fn at(connection: &mut Connection, host: &str) -> Result<String> {
+    let answer = connection.send(&Ask::get(host, "/?hops=0").header("x-user-id", USER)).await?;
+    let json: Value = answer.json().with_context(|| format!("{} {}", answer.status, answer.text()))?;
+    Ok(json["at"].as_str().unwrap_or_default().to_owned())
+}
+
+// === impl Pairs ===
+
+impl Pairs {
+    fn tell(&self) -> Result<()> {
+        for (index, gateway) in ["plain Envoy", "Istio's agent"].into_iter().enumerate() {
+            let (ours, plain) = (&self.ours[index], &self.plain[index]);
+            let show = |values: &[f64]| {
+                let [median, p90, max] = spread(values);
+                format!("{median:.0} / {p90:.0} / {max:.0} ms")
+            };
+            let differences: Vec<f64> = ours.iter().zip(plain).map(|(ours, plain)| ours - plain).collect();
+            let median = spread(&differences)[0];
+            let name = |what: &str| format!("{what}, through {gateway}");
+            tell(&name("write to first request on the new weight, median / p90 / worst"), &show(ours), "", true)?;
+            tell(&name("the same for a plain VirtualService weight"), &show(plain), "", true)?;
+            let value = format!("{median:.1} ms of {} pairs", differences.len());
+            tell(&name("median of the paired differences"), &value, "at most 15 ms", median <= 15.0)?;
+        }
+        Ok(())
+    }
+}
+
+fn tell(name: &str, value: &str, wanted: &str, holds: bool) -> Result<()> {
+    note(&Figure { name, value: value.into(), wanted: (!wanted.is_empty()).then_some(wanted), holds })
+}
