@@ -3,6 +3,7 @@
 mod asking;
 mod bed;
 mod control;
+mod faults;
 mod releases;
 mod smoke;
 mod traffic;

@@ -71,7 +71,7 @@ fn testers_are_on_canary(bed: &Bed) -> Result<()> {
 }
 
 /// After a promotion stable pods run the canary's template, and so give its name.
-fn everybody_is_on(bed: &Bed, wanted: [&str; 2]) -> Result<()> {
+pub fn everybody_is_on(bed: &Bed, wanted: [&str; 2]) -> Result<()> {
     poll::until("the end", PATIENCE, || {
         for user in 0..50 {
             let ask = Ask::get(HOST, "/").header("x-user-id", user.to_string());
@@ -83,7 +83,7 @@ fn everybody_is_on(bed: &Bed, wanted: [&str; 2]) -> Result<()> {
 }
 
 /// Who answered, in the order of the calls.
-fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
+pub fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
     let answer = bed.ask(ask)?;
     ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
     let mut names = Vec::new();

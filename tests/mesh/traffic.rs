@@ -1,9 +1,9 @@
 //! Clients of the shop that go on while something is done: on kept-alive connections that are never
 //! opened again, and one stream without end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::Bed;
@@ -32,6 +32,8 @@ struct Told {
     served: AtomicU64,
     /// All others.
     failed: AtomicU64,
+    /// When they failed.
+    failures: Arc<Mutex<Vec<Instant>>>,
 }
 
 // === impl Traffic ===
@@ -66,6 +68,11 @@ impl Traffic {
         Ok(Self { told, clients })
     }
 
+    /// When requests failed, oldest first.
+    pub fn failures(&self) -> Arc<Mutex<Vec<Instant>>> {
+        self.told.failures.clone()
+    }
+
     /// Stops, and gives back how many requests were served and how many failed.
     pub fn stop(self, bed: &Bed) -> Result<(u64, u64)> {
         self.told.over.store(true, Ordering::Relaxed);
@@ -85,8 +92,12 @@ async fn ask_until_over(mut connection: Connection, told: Arc<Told>) -> Result<(
         user += 1;
         let ask = Ask::get(HOST, "/").header("x-user-id", user.to_string());
         let answer = connection.send(&ask).await.with_context(|| format!("request {user}: the connection broke"))?;
-        let counter = if answer.status == 200 { &told.served } else { &told.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if answer.status == 200 {
+            told.served.fetch_add(1, Ordering::Relaxed);
+        } else {
+            told.failed.fetch_add(1, Ordering::Relaxed);
+            told.failures.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+        }
         tokio::time::sleep(PAUSE).await;
     }
     ensure!(connection.is_open(), "a connection was closed");

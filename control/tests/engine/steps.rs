@@ -126,12 +126,36 @@ fn what_was_stopped_by_hand_is_left_alone() {
     let mut story = Story::of(TWO_STEPS);
     story.until_weight("canary=5%");
     story.wait(1_000);
-    story.world.lock().stopped = true;
+    {
+        let mut inner = story.world.lock();
+        inner.stopped = true;
+        inner.held.values_mut().for_each(|(_, wanted)| *wanted = graylane::engine::seams::Wanted::Inert);
+    }
     let writes = story.world.lock().writes;
     story.wait(100_000);
     let status = story.status();
     assert_eq!(status.waiting.unwrap().reason, WaitReason::Stopped);
     assert!(story.world.lock().writes - writes <= 2);
+    assert!(story.world.lock().weights().is_empty());
     story.world.lock().stopped = false;
+    story.wait(1_000);
+    assert!(story.world.lock().weights()["canary"] >= 500, "what was stopped is delivered again");
     story.until_weight("canary=50%");
+}
+
+#[test]
+fn a_controller_that_finds_everything_stopped_delivers_once_that_is_lifted() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until("the second wait", |status| status.step == 3);
+    {
+        let mut inner = story.world.lock();
+        inner.stopped = true;
+        inner.held.values_mut().for_each(|(_, wanted)| *wanted = graylane::engine::seams::Wanted::Inert);
+    }
+    story.restart();
+    story.wait(5_000);
+    assert!(story.world.lock().weights().is_empty());
+    story.world.lock().stopped = false;
+    story.wait(1_000);
+    assert_eq!(story.world.lock().weights()["canary"], 5_000);
 }

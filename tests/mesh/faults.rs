@@ -1,0 +1,147 @@
+//! What goes wrong around a release, and where its users are meanwhile.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use graylane_tests::bed::{self, Bed};
+use graylane_tests::client::Ask;
+use graylane_tests::figures::{Figure, note};
+use graylane_tests::poll;
+
+use crate::control::{Control, PATIENCE, SUMMER, release, until, until_paused_at, until_phase};
+use crate::releases::{everybody_is_on, path};
+use crate::traffic::{HOST, Traffic};
+
+const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
+
+#[test]
+fn a_proxy_that_is_cut_off_holds_the_raise_and_not_the_way_back() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let control = Control::of_shop(bed)?;
+        bed.kubectl(&["scale", "deployment", "gateway", "-n", "istio-ingress", "--replicas=2"])?;
+        bed.wait_for_deployments("istio-ingress")?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        let gateways = bed.pods("istio-ingress", "gateway")?;
+        let cut = &gateways[1];
+        cut.place.cut()?;
+        until(bed, "the cut is noticed", |status| status["proxies"]["missing"].to_string().contains(&cut.name()))?;
+        control.ask("promote")?;
+        let held = until(bed, "the raise waits", |status| status["waiting"]["reason"] == "Acknowledgement")?;
+        ensure!(held["weight"] == "canary=5%", "{held}");
+        ensure!(held["message"].to_string().contains(&cut.name()), "the proxy is not named: {}", held["message"]);
+        let asked = Instant::now();
+        control.ask("abort")?;
+        everybody_is_on(bed, STABLE)?;
+        tell("a proxy is cut off: abort to stable at the others", asked.elapsed(), "at most 5 s", 5.0)?;
+        cut.place.mend()?;
+        until_phase(bed, "RolledBack")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_lane_whose_pods_all_die_falls_back_to_stable() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let control = Control::of_shop(bed)?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        control.ask("promote")?;
+        until_paused_at(bed, "canary=50%")?;
+        let traffic = Traffic::begin(bed)?;
+        let died = Instant::now();
+        bed.kubectl(&["scale", "deployment", "orders-canary", "stock-canary", "-n", "shop", "--replicas=0"])?;
+        let force = ["delete", "pods", "-n", "shop", "-l", "version=canary", "--grace-period=0", "--force"];
+        bed.kubectl(&force)?;
+        until(bed, "the lanes are not ready", |status| {
+            status["notReady"].as_array().is_some_and(|versions| versions.len() == 2)
+        })?;
+        everybody_is_on(bed, STABLE)?;
+        let back = died.elapsed();
+        let failures = traffic.failures();
+        let (served, failed) = traffic.stop(bed)?;
+        let last = failures.lock().map_or(None, |times| times.last().map(|last| last.saturating_duration_since(died)));
+        let value =
+            format!("{failed} of {served} requests failed, the last {} ms after", last.unwrap_or_default().as_millis());
+        note(&Figure { name: "every pod of a lane killed at 50%", value, wanted: None, holds: true })?;
+        tell("every pod of a lane killed: everybody on stable", back, "at most 15 s", 15.0)?;
+        let still = release(bed, "summer")?["status"].take();
+        ensure!(still["weight"] == "canary=50%", "weights stay, requests fall back: {still}");
+        bed.kubectl(&["scale", "deployment", "orders-canary", "stock-canary", "-n", "shop", "--replicas=1"])?;
+        until(bed, "the lanes are back", |status| status["notReady"].is_null())?;
+        Ok(())
+    })
+}
+
+#[test]
+fn smoke_a_stop_needs_no_controller_and_is_honoured_by_one() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let control = Control::of_shop(bed)?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        control.ask("promote")?;
+        until_paused_at(bed, "canary=50%")?;
+        drop(control);
+        let traffic = Traffic::begin(bed)?;
+        let asked = Instant::now();
+        bed.graylane(&["stop", "-A"])?.done()?;
+        everybody_is_on(bed, STABLE)?;
+        tell("stop without a controller: everybody on stable", asked.elapsed(), "at most 5 s", 5.0)?;
+        let control = Control::start(bed, "second")?;
+        until(bed, "the stop is honoured", |status| status["waiting"]["reason"] == "Stopped")?;
+        everybody_is_on(bed, STABLE)?;
+        bed.graylane(&["stop", "-A", "--undo"])?.done()?;
+        until_paused_at(bed, "canary=50%")?;
+        poll::until("canaries again", PATIENCE, || {
+            let users = (0..20).map(|user| path(bed, &Ask::get(HOST, "/").header("x-user-id", user.to_string())));
+            let canary = users.collect::<Result<Vec<_>>>()?.iter().filter(|path| path[0] == "orders-canary").count();
+            ensure!(canary > 2, "{canary} of 20");
+            Ok(())
+        })?;
+        drop(control);
+        let (served, failed) = traffic.stop(bed)?;
+        ensure!(failed == 0, "{failed} of {served} requests failed");
+        Ok(())
+    })
+}
+
+#[test]
+fn smoke_a_deleted_release_and_an_uninstalled_mesh_leave_nothing_behind() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let control = Control::of_shop(bed)?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        let traffic = Traffic::begin(bed)?;
+        bed.kubectl(&["delete", "grayrelease", "summer", "-n", "shop", "--timeout=60s"])?;
+        let tester = Ask::get(HOST, "/").header("x-tester", "1");
+        ensure!(path(bed, &tester)? == STABLE, "a tester is still in the withdrawn lane");
+        let inert = bed.kubectl(&["get", "envoyfilter", "graylane-entry", "-n", "istio-ingress", "-o", "yaml"])?.stdout;
+        ensure!(inert.contains("rbac.v3.RBAC") && !inert.contains("wasm.v3.Wasm"), "{inert}");
+        let (served, failed) = traffic.stop(bed)?;
+        ensure!(failed == 0, "{failed} of {served} requests failed");
+        // A proxy that begins anew must not find the lane again.
+        bed.kubectl(&["delete", "pod", "-n", "istio-ingress", "-l", "app=gateway"])?;
+        bed.wait_for_deployments("istio-ingress")?;
+        poll::until("the new gateway answers", PATIENCE, || path(bed, &tester))?;
+        ensure!(path(bed, &tester)? == STABLE, "the new gateway knows the withdrawn lane");
+        drop(control);
+        for namespace in ["istio-ingress", "shop"] {
+            bed.graylane(&["uninstall", "--yes", "-n", namespace])?.done()?;
+            let left = bed.kubectl(&["get", "envoyfilter", "-n", namespace, "-o", "name"])?.stdout;
+            ensure!(left.is_empty(), "left in {namespace}: {left}");
+        }
+        poll::until("everybody is served without graylane", PATIENCE, || {
+            let path = path(bed, &tester)?;
+            ensure!(path == STABLE, "{path:?}");
+            Ok(())
+        })
+    })
+}
+
+/// Notes how long something took, and holds it to a bound in seconds.
+fn tell(name: &str, took: Duration, wanted: &str, seconds: f64) -> Result<()> {
+    let holds = took.as_secs_f64() <= seconds;
+    note(&Figure { name, value: format!("{:.2} s", took.as_secs_f64()), wanted: Some(wanted), holds })?;
+    ensure!(holds, "{name}: {took:?}, not {wanted}");
+    Ok(())
+}
