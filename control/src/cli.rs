@@ -1,18 +1,29 @@
 //! The command line. Data goes to stdout and words to stderr; exit codes mean something.
 
 mod app;
+mod apply;
+mod ask;
+mod completion;
 mod controller;
 mod crd;
 mod demo;
 mod explain;
+mod files;
+mod format;
 mod generate;
+mod get;
+mod home;
 mod install;
 mod kube;
+mod lint;
+mod list;
 mod mesh;
 mod push;
 mod render;
 mod run;
 mod schema;
+mod screen;
+mod status;
 mod stop;
 mod uninstall;
 
@@ -23,6 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ack::Report;
+use crate::engine::request::Verb;
 use crate::local::LocalError;
 use crate::release::finding::Findings;
 
@@ -34,10 +46,14 @@ pub enum Exit {
     Done = 0,
     /// An input is wrong or something failed.
     Failed = 1,
-    /// Written, but not every proxy runs it yet.
-    NotAcknowledged = 3,
+    /// Not done in time: written, but not every proxy runs it; asked, but not answered; not at its end.
+    NotInTime = 3,
     /// Written, but a proxy refused it and keeps what it had.
     Refused = 4,
+    /// The release was taken back, or is refused.
+    ReleaseFailed = 5,
+    /// The release waits for a person.
+    NeedsAPerson = 6,
     /// Ended from outside before it was done.
     Interrupted = 130,
 }
@@ -47,8 +63,11 @@ Exit codes:
   0  done; for `push`: every worker of every proxy runs it
   1  an input is wrong or something failed; the text says what and how to mend it
   2  the command line is wrong
-  3  written, but not every proxy runs it in time
+  3  not in time: for `push`, not every proxy runs it; for `status`, not at its end; for a
+     request such as `promote`, not answered
   4  written, but a proxy refused it and keeps what it had
+  5  `status`: the release was taken back, or is refused
+  6  `status`: the release waits for a person
   130  interrupted";
 
 #[derive(Debug, Parser)]
@@ -60,6 +79,28 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Bring releases from files to a cluster
+    Apply(Box<apply::Args>),
+    /// Show a release across its services
+    Get(get::Args),
+    /// List releases
+    List(list::Args),
+    /// Wait for the end of a release, and say by the exit code which end
+    Status(status::Args),
+    /// End the wait of a step; or say that stable runs the new version
+    Promote(ask::PromoteArgs),
+    /// Stay at the present weight
+    Pause(ask::Args),
+    /// End a pause
+    Resume(ask::Args),
+    /// Return everything to stable
+    Abort(ask::Args),
+    /// Begin again, after a rollback or a success
+    Retry(ask::Args),
+    /// Give stable the version it had before the handover; before one, the same as abort
+    Undo(ask::Args),
+    /// Say everything that is wrong with release files
+    Lint(lint::Args),
     /// Print the document that a filter gets for a release
     Render(render::Args),
     /// Bring the releases of a folder to its Envoys, and wait until every worker runs them
@@ -84,6 +125,11 @@ enum Command {
     Crd(crd::Args),
     /// Show it all on this machine: a gateway and four services on real Envoys
     Demo(demo::Args),
+    /// Print what a shell, or kubectl, needs to complete these commands
+    Completion(completion::Args),
+    /// Print what could come next, as kubectl asks it
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::CompleteArgs),
     /// Run the toy service of the demo
     #[command(hide = true)]
     App(app::Args),
@@ -106,6 +152,19 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     let result = match cli.command {
+        Command::Apply(args) => apply::run(&args),
+        Command::Get(args) => get::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Promote(args) => ask::promote(&args),
+        Command::Pause(args) => ask::run(Verb::Pause, &args),
+        Command::Resume(args) => ask::run(Verb::Resume, &args),
+        Command::Abort(args) => ask::run(Verb::Abort, &args),
+        Command::Retry(args) => ask::run(Verb::Retry, &args),
+        Command::Undo(args) => ask::run(Verb::Undo, &args),
+        Command::Lint(args) => lint::run(&args),
+        Command::Completion(args) => completion::run(&args),
+        Command::Complete(args) => completion::complete(&args),
         Command::Controller(args) => controller::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Push(args) => push::run(&args),

@@ -53,6 +53,11 @@ impl Flags {
         Ok((kube::Client::try_from(config)?, namespace))
     }
 
+    /// Whether a cluster is named by any of these, apart from the namespace.
+    pub(super) fn names_a_cluster(&self) -> bool {
+        self.context.is_some() || self.kubeconfig.is_some() || self.act_as.is_some()
+    }
+
     async fn config(&self) -> anyhow::Result<Config> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         match &self.kubeconfig {

@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 fn exit(reports: &[Report]) -> Exit {
     match reports.iter().map(|report| report.state).max() {
         Some(State::Refused) => Exit::Refused,
-        Some(State::Waiting | State::Unreachable) => Exit::NotAcknowledged,
+        Some(State::Waiting | State::Unreachable) => Exit::NotInTime,
         Some(State::Acknowledged) | None => Exit::Done,
     }
 }

@@ -88,7 +88,7 @@ async fn uninstall(args: &Args) -> anyhow::Result<Exit> {
                 "everything goes to stable in {namespace}, but these proxies may not know it; the wiring is still \
                  there. Run it again, with --force to go on regardless, or `graylane stop --undo -n {namespace}`"
             );
-            return Ok(Exit::NotAcknowledged);
+            return Ok(Exit::NotInTime);
         }
     }
     remove(&mesh, &namespace, &found).await?;

@@ -150,6 +150,13 @@ fn documents(text: &str) -> Vec<String> {
 // === impl Source ===
 
 impl Source {
+    /// What a person wrote, without types: which fields are there. What they hold is to be taken from
+    /// [`Source::written`], because a bare `0777` or `on` means different things to different readers.
+    /// Nothing for an object of an API server.
+    pub fn untyped(&self) -> Option<Value> {
+        serde_saphyr::from_str(self.text.as_deref()?).ok()
+    }
+
     /// A problem of this release at `path`, with its line.
     pub fn finding(&self, path: &str, message: impl Into<String>, mend: impl Into<String>) -> Finding {
         Finding {

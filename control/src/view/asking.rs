@@ -5,15 +5,16 @@
 
 use super::kept::Kept;
 use crate::engine::request::Verb;
-use crate::engine::status::{Exposure, PauseReason, Phase, WaitReason};
+use crate::engine::status::{HandoverStage, PauseReason, Phase};
 
 /// Why a request makes no sense now, and what would; nothing if it may be made.
 pub fn refusal(verb: Verb, kept: &Kept) -> Option<String> {
-    if kept.deleting && verb != Verb::Abort {
+    if kept.deleting {
         return Some("it is being deleted; what it has in lanes returns to stable".into());
     }
     match verb {
-        Verb::Promote | Verb::PromoteFull => promote(verb, kept),
+        Verb::Promote => promote(kept),
+        Verb::PromoteFull => promote_fully(kept),
         Verb::Pause => pause(kept),
         Verb::Resume => resume(kept),
         Verb::Abort => abort(kept),
@@ -22,39 +23,55 @@ pub fn refusal(verb: Verb, kept: &Kept) -> Option<String> {
     }
 }
 
-fn promote(verb: Verb, kept: &Kept) -> Option<String> {
-    let status = &kept.status;
-    let waits_for_word = status.waiting.as_ref().is_some_and(|w| w.reason == WaitReason::ManualHandover);
-    match status.phase {
-        Phase::Promoting if verb == Verb::Promote && waits_for_word => None,
-        Phase::Promoting => Some("its last step is done and stable is being given the new version".into()),
-        Phase::Pending => Some(format!("it has not begun{}", because(kept))),
+fn promote(kept: &Kept) -> Option<String> {
+    match (kept.status.phase, reason(kept)) {
+        (Phase::Paused, Some(PauseReason::Asked | PauseReason::Failure)) => {
+            Some("it is paused; `resume` ends that".into())
+        }
+        (Phase::Progressing, _) => Some("it goes on by itself; `promote --full` goes to the end".into()),
+        (Phase::Promoting, _) if stage(kept) == HandoverStage::Updating => {
+            Some(format!("stable has to be ready first{}", because(kept)))
+        }
+        _ => over(kept),
+    }
+}
+
+fn promote_fully(kept: &Kept) -> Option<String> {
+    match kept.status.phase {
+        Phase::Promoting => Some("it is past its last step".into()),
         _ => over(kept),
     }
 }
 
 fn pause(kept: &Kept) -> Option<String> {
-    let asked = kept.status.pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Asked);
-    if kept.status.phase == Phase::Paused && asked {
-        return Some("somebody has paused it already; `resume` lets it go on".into());
+    match (kept.status.phase, reason(kept)) {
+        (Phase::Paused, Some(PauseReason::Asked)) => {
+            Some("somebody has paused it already; `resume` lets it go on".into())
+        }
+        (Phase::Promoting, _) => Some("it is past its last step, and the handover does not pause".into()),
+        _ => over(kept),
     }
-    over(kept)
 }
 
 fn resume(kept: &Kept) -> Option<String> {
-    if kept.spec.as_ref().is_some_and(|spec| spec.paused) {
-        return Some("`spec.paused` holds it; take that out of the release".into());
-    }
-    match kept.status.phase {
-        Phase::Paused => None,
+    match (kept.status.phase, reason(kept)) {
+        (Phase::Paused, Some(PauseReason::Gate | PauseReason::Unverified)) => {
+            Some("it waits to be confirmed; `promote` does that".into())
+        }
+        (Phase::Paused, _) if kept.spec.as_ref().is_some_and(|spec| spec.paused) => {
+            Some("`spec.paused` holds it; take that out of the release".into())
+        }
+        (Phase::Paused, _) => None,
         _ => over(kept).or_else(|| Some("it is not paused".into())),
     }
 }
 
+/// Until stable has been given anything, everything can be taken back at once.
 fn abort(kept: &Kept) -> Option<String> {
     match kept.status.phase {
-        Phase::Invalid if kept.status.exposure != Exposure::Absent => None,
-        Phase::Invalid => Some("nothing of it is in the proxies".into()),
+        Phase::Promoting if stage(kept) > HandoverStage::Copying || has_given(kept) => {
+            Some("stable has the new version already; `undo` gives the old one back".into())
+        }
         _ => over(kept),
     }
 }
@@ -68,14 +85,27 @@ fn retry(kept: &Kept) -> Option<String> {
 }
 
 fn undo(kept: &Kept) -> Option<String> {
-    match (kept.status.phase, &kept.status.handover) {
-        (Phase::Succeeded, Some(handover)) if !handover.revisions.is_empty() => None,
-        (Phase::Succeeded, _) => {
-            Some("it did not give stable its version, so it cannot take it back; whoever did can".into())
+    match kept.status.phase {
+        Phase::Promoting | Phase::Succeeded if has_given(kept) => None,
+        Phase::Succeeded => Some("it did not change the stable workloads; whoever did has to".into()),
+        Phase::Promoting if stage(kept) > HandoverStage::Copying => {
+            Some("it did not change the stable workloads; whoever did has to".into())
         }
-        (Phase::Invalid, _) => abort(kept),
         _ => over(kept),
     }
+}
+
+fn reason(kept: &Kept) -> Option<PauseReason> {
+    kept.status.pause.as_ref().map(|pause| pause.reason)
+}
+
+fn stage(kept: &Kept) -> HandoverStage {
+    kept.status.handover.as_ref().map(|handover| handover.stage).unwrap_or_default()
+}
+
+/// Whether the controller has given stable a version, so that it knows what was there before.
+fn has_given(kept: &Kept) -> bool {
+    kept.status.handover.as_ref().is_some_and(|handover| !handover.revisions.is_empty())
 }
 
 /// What no request but `retry` can change.
@@ -85,7 +115,8 @@ fn over(kept: &Kept) -> Option<String> {
         Phase::RolledBack => Some("it was rolled back; `retry` begins again".into()),
         Phase::RollingBack => Some("it is returning to stable".into()),
         Phase::Invalid => Some(format!("it is refused{}", because(kept))),
-        Phase::Pending | Phase::Progressing | Phase::Paused | Phase::Promoting => None,
+        Phase::Pending => Some(format!("nothing has moved yet{}", because(kept))),
+        Phase::Progressing | Phase::Paused | Phase::Promoting => None,
     }
 }
 
@@ -117,24 +148,37 @@ mod tests {
 
     #[test]
     fn each_phase_takes_what_makes_sense_there() {
-        let all = ["promote", "promote --full", "pause", "abort", "undo"];
-        assert_eq!(open(json!({"phase": "Progressing"})), all);
-        assert_eq!(open(json!({"phase": "Pending"})), ["pause", "abort", "undo"]);
-        assert_eq!(open(json!({"phase": "Promoting"})), ["pause", "abort", "undo"]);
+        assert_eq!(open(json!({"phase": "Progressing"})), ["promote --full", "pause", "abort", "undo"]);
         assert_eq!(open(json!({"phase": "RolledBack"})), ["retry"]);
         assert_eq!(open(json!({"phase": "Succeeded"})), ["retry"]);
-        assert!(open(json!({"phase": "RollingBack"})).is_empty());
-        assert!(open(json!({"phase": "Invalid"})).is_empty());
-        assert_eq!(open(json!({"phase": "Invalid", "exposure": "Full"})), ["abort", "undo"]);
+        for phase in ["Pending", "Invalid", "RollingBack"] {
+            assert!(open(json!({"phase": phase})).is_empty(), "{phase}");
+        }
     }
 
     #[test]
-    fn a_pause_is_resumed_and_not_asked_for_twice() {
-        let pause = |reason| json!({"reason": reason, "message": "", "sinceMs": 1});
-        let step = open(json!({"phase": "Paused", "pause": pause("Step")}));
-        assert_eq!(step, ["promote", "promote --full", "pause", "resume", "abort", "undo"]);
-        let asked = open(json!({"phase": "Paused", "pause": pause("Asked")}));
-        assert_eq!(asked, ["promote", "promote --full", "resume", "abort", "undo"]);
+    fn a_pause_is_ended_by_what_ends_its_reason() {
+        let of = |reason| {
+            let pause = json!({"reason": reason, "message": "", "sinceMs": 1});
+            open(json!({"phase": "Paused", "pause": pause}))
+        };
+        assert_eq!(of("Step"), ["promote", "promote --full", "pause", "resume", "abort", "undo"]);
+        assert_eq!(of("Gate"), ["promote", "promote --full", "pause", "abort", "undo"]);
+        assert_eq!(of("Asked"), ["promote --full", "resume", "abort", "undo"]);
+        assert_eq!(of("Failure"), ["promote --full", "pause", "resume", "abort", "undo"]);
+    }
+
+    #[test]
+    fn a_handover_is_told_to_go_on_and_taken_back_once_stable_was_changed() {
+        let of = |stage, revisions: Value| {
+            let handover = json!({"stage": stage, "revisions": revisions});
+            open(json!({"phase": "Promoting", "handover": handover}))
+        };
+        assert_eq!(of("Copying", json!({})), ["promote", "abort", "undo"]);
+        assert_eq!(of("Copying", json!({"orders": "5d4"})), ["promote", "undo"]);
+        assert_eq!(of("Updating", json!({"orders": "5d4"})), ["undo"]);
+        assert!(of("Updating", json!({})).is_empty());
+        assert_eq!(of("Emptying", json!({})), ["promote"]);
     }
 
     #[test]
@@ -149,12 +193,5 @@ mod tests {
         let object = json!({"metadata": {"name": "summer"}, "spec": spec, "status": {"phase": "Paused"}});
         let reason = refusal(Verb::Resume, &Kept::of(object).unwrap()).unwrap();
         assert!(reason.contains("spec.paused"), "{reason}");
-    }
-
-    #[test]
-    fn a_release_that_waits_for_the_word_takes_a_promotion() {
-        let waiting = json!({"reason": "ManualHandover", "message": "", "sinceMs": 1});
-        let status = json!({"phase": "Promoting", "waiting": waiting});
-        assert!(open(status).contains(&"promote"));
     }
 }

@@ -4,7 +4,7 @@ use super::kept::Kept;
 use super::mark::Mark;
 use super::{steps, times};
 use crate::engine::Millis;
-use crate::engine::status::{ProxyCount, Waiting};
+use crate::engine::status::{ProxyCount, Status, Waiting};
 use crate::release::STABLE;
 use crate::release::units::percent;
 
@@ -23,7 +23,7 @@ pub fn head(kept: &Kept, now: Millis, wide: bool) -> Vec<(&'static str, String)>
         }
     };
     add("Message", message(kept));
-    add("Waiting", status.waiting.as_ref().map(|waiting| waiting_words(waiting, now)).unwrap_or_default());
+    add("Waiting", status.waiting.as_ref().map(|waiting| waiting_words(status, waiting, now)).unwrap_or_default());
     add("Step", steps::progress(kept));
     add("Weights", weights(kept));
     add("Proxies", proxies(&status.proxies));
@@ -56,9 +56,11 @@ fn message(kept: &Kept) -> String {
     }
 }
 
-/// What it waits for, and how long it has.
-fn waiting_words(waiting: &Waiting, now: Millis) -> String {
-    let words = format!("{:?}: {}", waiting.reason, waiting.message);
+/// What it waits for, and for how long already; the message may have said the former.
+fn waiting_words(status: &Status, waiting: &Waiting, now: Millis) -> String {
+    let said = !waiting.message.is_empty() && status.message.contains(&waiting.message);
+    let words =
+        if said { format!("{:?}", waiting.reason) } else { format!("{:?}: {}", waiting.reason, waiting.message) };
     match times::age(Some(waiting.since_ms), now) {
         age if age.is_empty() => words,
         age => format!("{words} (for {age})"),
