@@ -1,5 +1,6 @@
 //! On a real API server.
 
 mod definition;
+mod outcomes;
 mod refused;
 mod smoke;
