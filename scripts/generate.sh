@@ -8,7 +8,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-GENERATED=(docs/schema docs/crd.md control/crds envoy-configs)
+GENERATED=(docs/schema docs/crd.md control/crds istio/install envoy-configs)
 
 main() {
   cd "$ROOT"
@@ -31,7 +31,15 @@ generate() {
   to docs/schema/gray-release.json "$graylane" schema --release
   to docs/crd.md "$graylane" crd --output reference
   to control/crds/graylane.io_grayreleases.yaml "$graylane" crd
+  to istio/install/graylane.yaml install
   GRAYLANE=$graylane envoy-configs/render.sh
+}
+
+# The kustomization of istio/install as one file.
+install() {
+  cat control/crds/graylane.io_grayreleases.yaml
+  echo ---
+  cat istio/install/controller.yaml
 }
 
 # to FILE COMMAND...: a command that fails leaves the file as it was.

@@ -1,6 +1,14 @@
 //! On a real API server.
 
 mod definition;
+mod drift;
+mod elections;
+mod install;
 mod outcomes;
 mod refused;
+mod releases;
 mod smoke;
+mod stage;
+mod storms;
+mod town;
+mod weather;

@@ -109,9 +109,18 @@ async fn control(args: &Args, emitter: Emitter, module: Module) -> anyhow::Resul
         tracing::info!(signal = ?name, "ending");
         stop.send_replace(true);
     });
+    let running = controller.run(end());
+    tokio::pin!(running);
     let result = tokio::select! {
-        () = controller.run(end()) => Ok(Exit::Done),
-        Some(ended) = servers.join_next() => failed(ended),
+        () = &mut running => Ok(Exit::Done),
+        Some(ended) = servers.join_next() => match failed(ended) {
+            // Servers end when they are asked to, and before the lease has been given back.
+            Ok(exit) => {
+                running.await;
+                Ok(exit)
+            }
+            Err(error) => Err(error),
+        },
     };
     signal.abort();
     result

@@ -1,8 +1,9 @@
 //! The loop of a controller: it looks whenever something is heard, and does what the engine says while it
 //! leads.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
@@ -10,6 +11,7 @@ use kube::Config;
 use rustls::crypto::aws_lc_rs;
 use tracing::Instrument;
 
+use super::cache::lock;
 use super::delivery::Delivered;
 use super::events::Events;
 use super::ground::Grounds;
@@ -56,6 +58,8 @@ pub struct Controller {
     leadership: Leadership,
     metrics: Arc<Metrics>,
     looked: Arc<AtomicU64>,
+    /// The last refusal that was told, by release.
+    told: Mutex<HashMap<String, String>>,
 }
 
 // === impl Controller ===
@@ -73,11 +77,12 @@ impl Controller {
         let namespaces = settings.namespaces.as_slice();
         let store = Releases::start(both, namespaces, events.clone(), &wake, &metrics);
         let with = (settings.emitter, settings.module.clone());
-        let delivery = Delivered::start(both, namespaces, with, &wake, &metrics, &events);
-        let ground = Grounds::start(both, namespaces, &wake, &metrics);
+        let stops = wake.counting();
+        let delivery = Delivered::start(both, namespaces, with, &stops, &metrics, &events);
+        let ground = Grounds::start(both, namespaces, (&wake, &stops), &metrics);
         let lease = (settings.lease_namespace.as_str(), settings.lease_name.as_str());
         let leadership = Leadership::start(both, lease, settings.identity.clone(), &wake);
-        Ok(Self { wake, store, delivery, ground, leadership, metrics, looked: Arc::default() })
+        Ok(Self { wake, store, delivery, ground, leadership, metrics, looked: Arc::default(), told: Mutex::default() })
     }
 
     /// Its metrics.
@@ -163,17 +168,42 @@ impl Controller {
         until.min(AT_LEAST)
     }
 
+    /// Tells of a refusal in an event of the release: somebody has to do something. Once for each text.
+    fn tell_once(&self, release: &str, why: String) {
+        let mut told = lock(&self.told);
+        if told.get(release) != Some(&why) {
+            self.store.tell(release, "Refused", &why);
+            told.insert(release.to_owned(), why);
+        }
+    }
+
     fn report(&self, pass: &Pass) {
         for (what, error) in &pass.errors {
             let category = category(error);
             self.metrics.failed(category);
-            tracing::warn!(what, category, error = error as &dyn std::error::Error, "a change failed");
+            let why = chain(error);
+            tracing::warn!(what, category, why, "a change failed");
+            if category == "refused" {
+                self.tell_once(what, why);
+            }
         }
         for namespace in &pass.healed {
             self.metrics.healed(namespace);
             tracing::warn!(namespace, "filters are missing on some workers; all documents get a new generation");
         }
     }
+}
+
+/// An error with its causes; a log in JSON would show the first of them only.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// A stable name of a failure.

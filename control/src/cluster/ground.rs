@@ -56,6 +56,9 @@ struct Inner {
     changes: Wake,
     world: Mutex<(u64, Arc<World>)>,
     asking: Asking,
+    /// Counts what proxies have said.
+    news: Wake,
+    stops: Wake,
     healing: Mutex<Healing>,
     /// Since when the proxies of a place shall run a generation.
     since: Mutex<HashMap<Place, Push>>,
@@ -72,14 +75,15 @@ struct Push {
 // === impl Grounds ===
 
 impl Grounds {
-    /// Starts to watch what runs in these namespaces; in all, if none is named.
+    /// Starts to watch what runs in these namespaces; in all, if none is named. `stops` counts what may
+    /// stop or free a namespace.
     pub fn start(
         (calls, watches): (&Client, &Client),
         namespaces: &[String],
-        wake: &Wake,
+        (wake, stops): (&Wake, &Wake),
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let changes = wake.counting();
+        let (changes, news) = (wake.counting(), wake.counting());
         let of = |group, version, kind, plural| -> Arc<Cache<DynamicObject>> {
             let kind: ApiResource = resource(group, version, kind, plural);
             watch_kind(watches, &kind, namespaces, &changes)
@@ -99,7 +103,9 @@ impl Grounds {
             caches,
             changes,
             world: Mutex::new((u64::MAX, Arc::default())),
-            asking: Asking::new(wake),
+            asking: Asking::new(&news),
+            news,
+            stops: stops.clone(),
             healing,
             since,
             metrics: Arc::clone(metrics),
@@ -174,12 +180,13 @@ impl Ground for Grounds {
         let now = Instant::now();
         let inner = &self.0;
         let since = inner.since(generations, now);
+        // Whoever has not been heard since the last push may be gone, whatever it ran before.
+        let begun = since.values().max().copied().unwrap_or(now);
         let mut arrival = Arrival { known: !generations.is_empty(), ..Arrival::default() };
         for proxy in expected(&inner.world(), release) {
             let places = proxy.sides.iter().map(|side| Place { namespace: proxy.namespace.clone(), side: *side });
             let wanted: Vec<(Place, u64)> =
                 places.filter_map(|place| generations.get(&place).map(|generation| (place, *generation))).collect();
-            let begun = wanted.iter().filter_map(|(place, _)| since.get(place)).max().copied().unwrap_or(now);
             arrival.expected += 1;
             match inner.ask(&proxy, &wanted, begun, now) {
                 Standing::Well => arrival.acknowledged += 1,
@@ -194,6 +201,12 @@ impl Ground for Grounds {
             inner.measure(generations, now);
         }
         arrival
+    }
+
+    fn stamp(&self) -> Option<u64> {
+        // They only grow, so an equal sum means that none has.
+        let Inner { changes, news, stops, .. } = &*self.0;
+        Some([changes, news, stops].iter().fold(0, |sum, counter| sum.wrapping_add(counter.calls())))
     }
 
     fn wounded(&self, release: &Release) -> BTreeSet<String> {
@@ -279,6 +292,10 @@ impl Inner {
         let Some(Answer { asked, report }) = self.asking.look(address, now) else {
             return Standing::Unknown;
         };
+        if asked < begun {
+            self.asking.hurry(address, now);
+            return Standing::Unknown;
+        }
         let verdict = match &report {
             Ok(report) => report.verdict(wanted.iter().map(|(place, generation)| (place.side, *generation))),
             Err(_) => Verdict::Missing(Wound::Silence, format!("cannot be asked at {address}")),
@@ -288,9 +305,6 @@ impl Inner {
             return Standing::Well;
         };
         self.asking.hurry(address, now);
-        if asked < begun {
-            return Standing::Unknown;
-        }
         match report {
             Ok(report) => {
                 lock(&self.healing).hurt(&proxy.id, &proxy.namespace, wound, now);

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
-use kube_lease_manager::LeaseManagerBuilder;
-use tokio::sync::watch;
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::Wake;
-use super::cache::{Cache, Silence, trim_fields};
+use super::cache::{Cache, Listener, trim_fields};
 
 /// How long a lease holds, in seconds. Another instance takes over after this, at the latest.
 const DURATION: u64 = 9;
@@ -50,7 +51,8 @@ impl Leadership {
     ) -> Self {
         let only = format!("metadata.name={name}");
         let api: Api<Lease> = Api::namespaced(watches.clone(), namespace);
-        let lease = Cache::start(&(), vec![api], Some(&only), wake, trim_fields, |_| Box::new(Silence));
+        let freed = Arc::new(Notify::new());
+        let lease = Cache::start(&(), vec![api], Some(&only), wake, trim_fields, |_| Box::new(Ear(Arc::clone(&freed))));
         let wanted = Wanted {
             client: calls.clone(),
             namespace: namespace.into(),
@@ -59,7 +61,7 @@ impl Leadership {
         };
         let (says, holds) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(take_part(wanted, says, stopped, wake.clone()));
+        let task = tokio::spawn(take_part(wanted, says, stopped, freed, wake.clone()));
         Self { identity, holds, lease, stop, task }
     }
 
@@ -96,6 +98,17 @@ impl Wanted {
             .with_duration(DURATION)
             .with_grace(GRACE)
     }
+
+    /// A manager, which needs the API server to begin.
+    async fn manager(&self) -> LeaseManager {
+        loop {
+            match self.builder().build().await {
+                Ok(manager) => return manager,
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no lease yet; trying again"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
 }
 
 /// Whether a lease is held by somebody, and not about to end. Its times are the holder's own.
@@ -106,42 +119,80 @@ fn is_held(lease: &Lease, identity: &str, now: Timestamp) -> bool {
     spec.holder_identity.as_deref() == Some(identity) && end.is_some_and(|end| now.duration_until(end) > MARGIN)
 }
 
-async fn take_part(wanted: Wanted, says: watch::Sender<bool>, mut stopped: watch::Receiver<bool>, wake: Wake) {
-    // Made again and again until the API server is there.
-    let manager = loop {
-        match wanted.builder().build().await {
-            Ok(manager) => break manager,
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no lease yet; trying again"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(AGAIN) => {}
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-        }
-    };
-    let (mut holds, task) = manager.watch().await;
+/// Takes part until asked to stop, then gives the lease back.
+async fn take_part(
+    wanted: Wanted,
+    says: watch::Sender<bool>,
+    mut stopped: watch::Receiver<bool>,
+    freed: Arc<Notify>,
+    wake: Wake,
+) {
     loop {
-        tokio::select! {
-            changed = holds.changed() => {
-                if changed.is_err() {
-                    break;
-                }
-                let leads = *holds.borrow_and_update();
-                tracing::info!(leads, "the lease has changed");
-                says.send_replace(leads);
-                wake.up();
+        let manager = tokio::select! {
+            manager = wanted.manager() => manager,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let stop = async {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        if follow(&manager, &says, stop, &freed, &wake).await == End::Stopped {
+            says.send_replace(false);
+            if let Err(error) = manager.release().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the lease was not given back");
             }
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            return;
         }
     }
-    says.send_replace(false);
-    // The manager gives the lease back when nobody listens any more.
-    drop(holds);
-    match task.await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "the lease was not given back"),
-        Err(error) => tracing::error!(%error, "the keeper of the lease has ended"),
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    Stopped,
+    /// The lease became free while somebody else had it.
+    Freed,
+}
+
+/// Says who leads. A manager that waits looks at the lease only when it should have ended; when it is
+/// given back before, a new one sees that at once.
+async fn follow(
+    manager: &LeaseManager,
+    says: &watch::Sender<bool>,
+    stop: impl Future<Output = ()>,
+    freed: &Notify,
+    wake: &Wake,
+) -> End {
+    tokio::pin!(stop);
+    loop {
+        let is_leading = *says.borrow();
+        tokio::select! {
+            () = &mut stop => return End::Stopped,
+            () = freed.notified(), if !is_leading => return End::Freed,
+            changed = manager.changed() => match changed {
+                Ok(leads) => {
+                    tracing::info!(leads, "the lease has changed");
+                    says.send_replace(leads);
+                    wake.up();
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the lease cannot be looked at");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            },
+        }
     }
-    wake.up();
+}
+
+/// Hears when the lease becomes free.
+struct Ear(Arc<Notify>);
+
+impl Listener<Lease> for Ear {
+    fn hear(&mut self, event: &Event<Lease>) {
+        let Event::Apply(lease) = event else { return };
+        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
+        if holder.is_none_or(str::is_empty) {
+            self.0.notify_one();
+        }
+    }
 }
 
 #[cfg(test)]

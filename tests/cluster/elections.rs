@@ -1,0 +1,105 @@
+//! Who leads, and what becomes of what a deposed leader still has on its way.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use graylane_tests::bed::{self, Bed};
+use graylane_tests::poll;
+use hyper::StatusCode;
+
+use crate::stage::{SOON, SUMMER, Stage, timed};
+use crate::weather::{Passed, Sky, Weather};
+
+/// A new leader has done what was left within this, once it holds the lease.
+const CONVERGED: Duration = Duration::from_secs(5);
+
+#[test]
+fn smoke_a_killed_leader_is_followed_by_the_next_one_which_goes_on_where_it_was() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        let (a, b) = (stage.controller("a")?, stage.controller("b")?);
+        let leader = stage.until_led_by(&[&a, &b])?;
+        let other = if leader.name == "a" { &b } else { &a };
+        ensure!(other.page("/readyz")?.0 == 200, "who does not lead keeps its caches all the same");
+        bed.apply(SUMMER)?;
+        let before = stage.until_gate("summer")?;
+        leader.part.kill()?;
+        stage.ask("summer", "1", "abort")?;
+        stage.until_led_by(&[other])?;
+        let (after, time) = timed(|| stage.until_phase("summer", "RolledBack"))?;
+        ensure!(time <= CONVERGED, "it took {time:?} from the lease");
+        ensure!(after["attempt"] == before["attempt"] && after["salt"] == before["salt"], "{after:#}");
+        println!("converged {time:?} after the new leader held the lease");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_leader_that_is_asked_to_end_gives_the_lease_back() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        let (a, b) = (stage.controller("a")?, stage.controller("b")?);
+        let leader = stage.until_led_by(&[&a, &b])?;
+        let other = if leader.name == "a" { &b } else { &a };
+        let start = Instant::now();
+        terminate(leader.part.id()?)?;
+        let status = poll::until("its end", SOON, || leader.part.ended()?.context("it runs"))?;
+        ensure!(status.success(), "{status}: {}", leader.part.log());
+        let ended = start.elapsed();
+        ensure!(stage.leader()? != leader.name, "the lease was kept");
+        stage.until_led_by(&[other])?;
+        println!("ended in {ended:?}, followed after {:?}", start.elapsed());
+        // The lease holds for 9 s: whoever had to wait for its end would not be there yet.
+        ensure!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+        Ok(())
+    });
+}
+
+fn terminate(id: u32) -> Result<()> {
+    let status = std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status()?;
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+#[test]
+fn the_write_of_a_deposed_leader_is_refused() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        let weather = Weather::between(bed, "a", &stage.account()?)?;
+        let a = stage.controller_by("a", weather.kubeconfig())?;
+        stage.until_led_by(&[&a])?;
+        bed.apply(SUMMER)?;
+        stage.until_gate("summer")?;
+        // The leader's next write is on its way when the leader is frozen.
+        weather.turn(Sky::HoldsWrites);
+        stage.ask("summer", "1", "promote")?;
+        poll::until_true("a held write", SOON, || weather.held() > 0)?;
+        a.part.freeze()?;
+        let b = stage.controller("b")?;
+        stage.until_led_by(&[&b])?;
+        stage.until("summer", "moved on", |status| status["handledRequest"] == "1")?;
+        let before = stage.release("summer")?;
+
+        weather.turn(Sky::Clear);
+        poll::until_true("the write to arrive", SOON, || weather.passed().iter().any(|one| one.was_held))?;
+        let late: Vec<_> = weather.passed().into_iter().filter(|one| one.was_held).collect();
+        println!("of the deposed leader: {late:?}");
+        ensure!(late.iter().all(|one| one.status == StatusCode::CONFLICT), "{late:?}");
+        a.part.thaw()?;
+        // It finds out by itself that it leads no more, and changes nothing.
+        poll::until("a to know", SOON, || {
+            ensure!(a.number("graylane_controller_leader")? < 1.0, "it still thinks that it leads");
+            Ok(())
+        })?;
+        let after = stage.release("summer")?;
+        ensure!(before.data["status"]["attempt"] == after.data["status"]["attempt"]);
+        let late: Vec<_> = weather.passed().into_iter().skip_while(|one| !one.was_held).filter(is_change).collect();
+        ensure!(late.iter().all(|one| one.status == StatusCode::CONFLICT), "{late:?}");
+        ensure!(stage.leader()? == "b");
+        Ok(())
+    });
+}
+
+fn is_change(one: &Passed) -> bool {
+    one.method != hyper::Method::GET && !one.path.contains("/leases") && !one.path.contains("/events")
+}
