@@ -141,7 +141,8 @@ fn each_reloads_alone(cart: &Cart, side: &str, other: &str) -> Result<()> {
     let standing = |entry: u64, mine: u64| -> Result<()> {
         for (role, generation) in [("entry", entry), (side, mine), (other, 1)] {
             cart.envoy.wait_for_generation(role, generation, 2)?;
-            let reloads = format!("extension_config_discovery.http_filter.graylane.{role}.config_reload");
+            let filter = if (role, side) == ("entry", "outbound") { "entry.outbound" } else { role };
+            let reloads = format!("extension_config_discovery.http_filter.graylane.{filter}.config_reload");
             let reloads = cart.envoy.counter(&reloads)?;
             ensure!(reloads == generation, "{role} was loaded {reloads} times for generation {generation}");
         }
