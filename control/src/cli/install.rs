@@ -23,7 +23,7 @@ pub(super) struct Args {
     /// The opted-in pods of the namespace are ingress gateways
     #[arg(long)]
     gateway: bool,
-    /// The opted-in pods of the namespace are sidecars; the default without --gateway
+    /// The opted-in pods of the namespace are sidecars; the default, unless it has gateways
     #[arg(long)]
     sidecars: bool,
     /// Header that a group carries its lane in, taken away from clients at gateways; those of releases
@@ -106,7 +106,7 @@ fn wish(args: &Args, namespace: &str) -> Wish {
     Wish {
         namespace: namespace.to_owned(),
         gateway: args.gateway,
-        sidecars: args.sidecars || !args.gateway,
+        sidecars: args.sidecars,
         headers: args.carried_header.iter().cloned().collect(),
         baggage: args.baggage,
         inbound: args.entry_inbound.iter().cloned().collect(),

@@ -50,7 +50,7 @@ async fn switch(args: &Args) -> anyhow::Result<Exit> {
     };
     let found = by_namespace(&mesh, namespaces.as_ref()).await?;
     let who = match args.undo {
-        false => format!("{} at {}{}", user(&mesh.client, args).await, jiff::Timestamp::now(), reason(args)),
+        false => format!("{} at {}{}", user(&mesh.client, args).await, now(), reason(args)),
         true => String::new(),
     };
     let (mut count, mut failures) = (0, Vec::new());
@@ -159,6 +159,12 @@ async fn user(client: &Client, args: &Args) -> String {
         .or_else(|| args.cluster.act_as.clone())
         .or_else(|| std::env::var("USER").ok())
         .unwrap_or_else(|| "somebody".into())
+}
+
+/// To the second.
+fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn reason(args: &Args) -> String {

@@ -18,7 +18,7 @@ use super::config::Emitter;
 use super::held::Held;
 use super::module::Module;
 use super::object::{digest, is_as_written, spec};
-use super::stanza::{self, Wiring, entry_stanza};
+use super::stanza::{self, Marks, Wiring, entry_stanza};
 use super::{ENTRY_INBOUND, ENTRY_OUTBOUND, OPT_IN};
 use crate::build::Side;
 use crate::engine::seams::{Place, Wanted};
@@ -32,9 +32,9 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Wish {
     /// The namespace.
     pub namespace: String,
-    /// Whether its opted-in proxies are gateways.
+    /// Whether its opted-in proxies are gateways. What is installed already stays so.
     pub gateway: bool,
-    /// Whether they are sidecars.
+    /// Whether they are sidecars; if neither is said or installed, they are.
     pub sidecars: bool,
     /// Headers that groups carry their lane in, besides those of releases.
     pub headers: BTreeSet<String>,
@@ -121,13 +121,16 @@ pub enum Change {
 /// When the namespace is of a kind that graylane does not serve, or the wish contradicts itself or what
 /// there is; every problem is named.
 pub fn plan(wish: &Wish, facts: &Facts) -> Result<Installation, Findings> {
+    let installed = facts.filters.iter().find(|object| is(object, "EnvoyFilter", stanza::NAME)).map(stanza::wiring);
+    let installed = installed.unwrap_or_default();
+    let wish = &wish.with(&installed);
     let mut problems = problems(wish, facts);
     let releases: Vec<&ReleaseFacts> = facts.releases.iter().filter(|one| one.meets_at(&wish.namespace)).collect();
     problems.extend(meeting::problems(wish, &releases));
     if !problems.is_empty() {
         return Err(Findings(problems));
     }
-    let stanzas = stanzas(wish, facts, &releases);
+    let stanzas = stanzas(wish, facts, installed.gateway.unwrap_or_default(), &releases);
     let configs = configs(wish, facts);
     let changes_listeners = stanzas.iter().any(|planned| planned.change != Change::Same);
     let (taken, left_out) = pods(wish, facts);
@@ -138,10 +141,9 @@ pub fn plan(wish: &Wish, facts: &Facts) -> Result<Installation, Findings> {
 
 /// The stanza and, where services are entries, theirs. Headers that are moved away already stay so:
 /// another group needs them.
-fn stanzas(wish: &Wish, facts: &Facts, releases: &[&ReleaseFacts]) -> Vec<Planned> {
-    let held = facts.filters.iter().find(|object| is(object, "EnvoyFilter", stanza::NAME));
+fn stanzas(wish: &Wish, facts: &Facts, installed: Marks, releases: &[&ReleaseFacts]) -> Vec<Planned> {
     let gateway = wish.gateway.then(|| {
-        let mut marks = held.map(stanza::marks).unwrap_or_default();
+        let mut marks = installed;
         marks.carried.extend(wish.headers.iter().map(|name| name.to_ascii_lowercase()));
         marks.carried.extend(releases.iter().map(|release| release.header.to_ascii_lowercase()));
         if marks.carried.is_empty() {
@@ -249,6 +251,17 @@ fn is_kind(object: &DynamicObject, kind: &str) -> bool {
 
 fn kind_of(object: &DynamicObject) -> &str {
     object.types.as_ref().map_or("", |types| types.kind.as_str())
+}
+
+// === impl Wish ===
+
+impl Wish {
+    /// Nothing that is installed goes by installing something else.
+    fn with(&self, installed: &Wiring) -> Self {
+        let gateway = self.gateway || installed.gateway.is_some();
+        let sidecars = self.sidecars || installed.sidecars || !gateway;
+        Self { gateway, sidecars, ..self.clone() }
+    }
 }
 
 // === impl PodFacts ===

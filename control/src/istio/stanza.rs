@@ -75,17 +75,23 @@ pub fn stanza(namespace: &str, wiring: &Wiring) -> DynamicObject {
     managed(&envoy_filter(), namespace, NAME, spec, None)
 }
 
-/// The marks that a stanza takes away at gateways, read back.
-pub fn marks(object: &DynamicObject) -> Marks {
-    let patches = spec(object).get("configPatches").and_then(Value::as_array);
-    let mutations = patches.into_iter().flatten().filter_map(|patch| {
+/// What a stanza was made of, read back.
+pub fn wiring(object: &DynamicObject) -> Wiring {
+    let patches = || spec(object).get("configPatches").and_then(Value::as_array).into_iter().flatten();
+    let is_in =
+        |context: &str| patches().any(|patch| patch.pointer("/match/context").is_some_and(|one| one == context));
+    let mutations = patches().filter_map(|patch| {
         patch.pointer("/patch/value/typed_config/early_header_mutation_extensions/0/typed_config/mutations")?.as_array()
     });
     let keys = mutations.flatten().filter_map(|mutation| mutation.pointer("/append/header/key")?.as_str());
     let mut carried: BTreeSet<String> =
         keys.filter_map(|key| key.strip_prefix(UNTRUSTED_PREFIX)).map(str::to_owned).collect();
     let baggage = carried.remove(BAGGAGE);
-    Marks { carried, baggage }
+    Wiring {
+        gateway: is_in("GATEWAY").then_some(Marks { carried, baggage }),
+        sidecars: is_in("SIDECAR_INBOUND"),
+        filters: patches().any(|patch| patch.get("applyTo").is_some_and(|kind| kind == "HTTP_FILTER")),
+    }
 }
 
 /// The EnvoyFilter that makes the pods of a service an entry, on the sides that are named: a filter of

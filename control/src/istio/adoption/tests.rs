@@ -84,6 +84,17 @@ fn installing_again_changes_nothing_and_drains_nobody() {
 }
 
 #[test]
+fn nothing_that_is_installed_goes_by_installing_something_else() {
+    let first = plan(&Wish { gateway: true, ..Wish::default() }, &facts()).unwrap();
+    let installed = Facts { filters: stored(&first), ..facts() };
+    assert_eq!(plan(&Wish::default(), &installed).unwrap().objects[0].change, Change::Same);
+    let both = plan(&Wish { sidecars: true, ..Wish::default() }, &installed).unwrap();
+    let wiring = stanza::wiring(&both.objects[0].object);
+    assert!(wiring.gateway.is_some() && wiring.sidecars && wiring.filters);
+    assert!(stanza::wiring(&plan(&Wish::default(), &facts()).unwrap().objects[0].object).sidecars);
+}
+
+#[test]
 fn documents_of_a_running_release_are_not_replaced() {
     let first = plan(&sidecars(), &facts()).unwrap();
     let mut filters = stored(&first);
@@ -98,7 +109,7 @@ fn headers_of_releases_and_of_earlier_installations_are_taken_away_too() {
     let earlier = plan(&Wish { headers: ["X-Pay".to_owned()].into(), ..gateway() }, &facts()).unwrap();
     let releases = vec![ReleaseFacts { baggage: true, ..release("shop/summer", "shop", "x-release-stage") }];
     let made = plan(&gateway(), &Facts { filters: stored(&earlier), releases, ..facts() }).unwrap();
-    let marks = stanza::marks(&made.objects[0].object);
+    let marks = stanza::wiring(&made.objects[0].object).gateway.unwrap();
     assert_eq!(marks.carried.into_iter().collect::<Vec<_>>(), ["x-pay", "x-release-stage"]);
     assert!(marks.baggage);
     assert_eq!(made.objects[0].change, Change::Changed);
