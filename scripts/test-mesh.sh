@@ -5,6 +5,8 @@
 #
 #   SMOKE=1     only the tests whose name begins with smoke
 #   HOLD=1      leave the bed of a failed test as it is, and say how to look into it
+# What was measured is shown as a table at the end, and kept in target/bench/mesh.json.
+#
 #   ENVOY=path  use this Envoy instead of the pinned one from PyPI
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -14,8 +16,14 @@ main() {
   bed_components mesh
   ENVOY_BIN=$(scripts/envoy.sh newest)
   GRAYLANE_FILTER=$(scripts/build-filter.sh)
-  export ENVOY_BIN GRAYLANE_FILTER
-  run_in_bed mesh "$@"
+  GRAYLANE_FIGURES=$ROOT/target/bench/mesh.jsonl
+  export ENVOY_BIN GRAYLANE_FILTER GRAYLANE_FIGURES
+  mkdir -p "$ROOT/target/bench"
+  rm -f "$GRAYLANE_FIGURES"
+  local result=0
+  (run_in_bed mesh "$@") || result=$?
+  [ ! -s "$GRAYLANE_FIGURES" ] || python3 "$ROOT/scripts/figures.py" "$GRAYLANE_FIGURES" "$ROOT/target/bench/mesh.json"
+  return $result
 }
 
 main "$@"
