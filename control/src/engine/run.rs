@@ -36,6 +36,8 @@ pub struct Engine<S, D, G> {
     dirty: BTreeSet<String>,
     /// Namespaces to which nothing was delivered because their config was stopped by hand.
     stopped: BTreeSet<String>,
+    /// Namespaces that do not exist.
+    gone: BTreeSet<String>,
     healing: Healing,
     first: bool,
 }
@@ -91,6 +93,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             generations: BTreeMap::new(),
             dirty: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            gone: BTreeSet::new(),
             healing: Healing::default(),
             first: true,
         }
@@ -297,12 +300,16 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             let floor = objects.iter().map(|object| object.status.generation).max().unwrap_or(0);
             match self.delivery.deliver(&namespace, &wanted, floor).await {
                 Ok(generations) => {
+                    self.gone.remove(&namespace);
                     let before = self.generations.len();
                     self.generations.retain(|place, _| place.namespace != namespace);
                     pass.changed |= before != self.generations.len() + generations.len();
                     self.generations.extend(generations);
                 }
                 Err(error) => {
+                    if matches!(error, SeamError::Gone { .. }) {
+                        self.gone.insert(namespace.clone());
+                    }
                     pass.fail(&namespace, error, now);
                     self.dirty.insert(namespace);
                 }
@@ -345,7 +352,9 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     /// Lets a deleted object go, unless what shall replace its lanes could not be delivered.
     async fn let_go(&self, object: &Object, pass: &mut Pass) {
         let namespaces = self.memory.get(&object.uid).map(|memory| memory.namespaces.clone()).unwrap_or_default();
-        if !object.held || !namespaces.is_disjoint(&self.dirty) {
+        // Where there is no namespace, there is no proxy that could still use a lane.
+        let undelivered = namespaces.intersection(&self.dirty).any(|namespace| !self.gone.contains(namespace));
+        if !object.held || undelivered {
             return;
         }
         match self.store.let_go(object).await {

@@ -97,3 +97,16 @@ fn what_somebody_else_changed_is_delivered_again() {
     assert_eq!(inner.weights()["canary"], 500);
     assert!(inner.held[&place].0 > before, "a generation is never used twice");
 }
+
+#[test]
+fn a_namespace_that_does_not_exist_does_not_keep_a_deleted_release() {
+    let world = crate::world::World::shop();
+    world.lock().missing.insert("istio-ingress".into());
+    world.add("summer", TWO_STEPS);
+    let mut story = Story::new(world);
+    story.wait(5_000);
+    assert_eq!(story.status().weight, "", "nothing is raised while the entry cannot be told");
+    story.world.change("summer", |object| object.deleting = true);
+    story.wait(61_000);
+    assert!(story.world.lock().objects.is_empty());
+}

@@ -31,6 +31,8 @@ pub struct Inner {
     pub stopped: bool,
     pub disturbed: BTreeSet<String>,
     pub renewed: BTreeSet<String>,
+    /// Namespaces that do not exist.
+    pub missing: BTreeSet<String>,
     /// Weights of each delivered entry document, in order, without repetition.
     pub course: Vec<BTreeMap<String, u32>>,
     pub writes: u32,
@@ -259,6 +261,9 @@ impl Delivery for World {
         wanted: &BTreeMap<Place, Wanted>,
         floor: u64,
     ) -> Result<BTreeMap<Place, u64>, SeamError> {
+        if self.lock().missing.contains(namespace) {
+            return Err(SeamError::Gone { what: namespace.into() });
+        }
         let renews = self.lock().renewed.remove(namespace);
         let differs = |inner: &Inner, place: &Place, wanted: &Wanted| {
             renews || inner.held.get(place).is_none_or(|(_, held)| held != wanted)
