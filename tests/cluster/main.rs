@@ -1,5 +1,6 @@
 //! On a real API server.
 
+mod cli;
 mod definition;
 mod drift;
 mod elections;

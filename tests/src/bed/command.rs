@@ -54,6 +54,14 @@ impl Bed {
         run(&files::program("kubectl")?, self.kubeconfig(), args)
     }
 
+    /// The real kubectl with another PATH, by which it finds plugins.
+    ///
+    /// # Errors
+    /// When kubectl cannot be run.
+    pub fn kubectl_with_path(&self, path: &str, args: &[&str]) -> Result<Said> {
+        told(command(&files::program("kubectl")?, self.kubeconfig(), args).env("PATH", path))
+    }
+
     /// Runs the built `graylane` against the bed, whatever its exit code.
     ///
     /// # Errors
@@ -77,7 +85,17 @@ impl Bed {
 }
 
 fn run(program: &Path, kubeconfig: &Path, args: &[&str]) -> Result<Said> {
-    let output = Command::new(program).args(args).env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).output()?;
+    told(&mut command(program, kubeconfig, args))
+}
+
+fn command(program: &Path, kubeconfig: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
+    command
+}
+
+fn told(command: &mut Command) -> Result<Said> {
+    let output = command.output()?;
     Ok(Said {
         status: output.status,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
