@@ -16,8 +16,9 @@ main() {
   bed_components mesh
   ENVOY_BIN=$(scripts/envoy.sh newest)
   GRAYLANE_FILTER=$(scripts/build-filter.sh)
+  GRAYLANE_FILTER_TRAP=$(scripts/build-filter.sh --features trap-on-demand --out graylane_filter_trap)
   GRAYLANE_FIGURES=$ROOT/target/bench/mesh.jsonl
-  export ENVOY_BIN GRAYLANE_FILTER GRAYLANE_FIGURES
+  export ENVOY_BIN GRAYLANE_FILTER GRAYLANE_FILTER_TRAP GRAYLANE_FIGURES
   mkdir -p "$ROOT/target/bench"
   rm -f "$GRAYLANE_FIGURES"
   local result=0

@@ -48,10 +48,14 @@ impl<'a> Control<'a> {
 
     /// Starts a controller. `name` is its log's, and its name in the lease.
     pub fn start(bed: &'a Bed, name: &str) -> Result<Self> {
-        let module = paths::filter()?.display().to_string();
+        Self::with_module(bed, name, &paths::filter()?.display().to_string())
+    }
+
+    /// The same with a module of its own.
+    pub fn with_module(bed: &'a Bed, name: &str, module: &str) -> Result<Self> {
         let anywhere = "127.0.0.1:0";
         let args = [
-            ["--module", &module],
+            ["--module", module],
             ["--metrics-address", anywhere],
             ["--health-address", anywhere],
             ["--lease-namespace", "default"],
@@ -62,11 +66,9 @@ impl<'a> Control<'a> {
         Ok(Self { bed, _process: bed.graylane_as(name, bed.kubeconfig(), &args)? })
     }
 
-    /// Asks the release `summer` for something.
+    /// Asks the release `summer` for something, as a person does.
     pub fn ask(&self, verb: &str) -> Result<()> {
-        let id = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
-        let request = format!("graylane.io/request={{\"id\":\"{id}\",\"verb\":\"{verb}\"}}");
-        self.bed.kubectl(&["annotate", "--overwrite", "grayrelease", "summer", "-n", "shop", &request])?;
+        self.bed.graylane(&[verb, "summer", "-n", "shop", "--no-wait"])?.done()?;
         Ok(())
     }
 }

@@ -1,0 +1,100 @@
+//! Lanes chosen on sidecars: for what comes in to a first service, and for what a client sends; and all of
+//! it between proxies that know each other by mutual TLS.
+
+use anyhow::{Result, ensure};
+use graylane_tests::bed::{self, Bed};
+use graylane_tests::client::{self, Ask};
+use graylane_tests::poll;
+
+use crate::control::{Control, PATIENCE, SUMMER, until, until_paused_at, until_phase};
+use crate::releases::path;
+use crate::traffic::{HOST, Traffic};
+
+const ENTRY: &str = "entry: {gateways: [{namespace: istio-ingress}]}";
+
+#[test]
+fn a_first_service_chooses_lanes_for_what_comes_in() {
+    chosen_by_orders("inbound");
+}
+
+#[test]
+fn a_client_chooses_lanes_for_what_it_sends() {
+    chosen_by_orders("outbound");
+}
+
+/// The gateway knows no release, so everybody comes to the stable `orders`; from there testers go on to
+/// the canary.
+fn chosen_by_orders(side: &str) {
+    bed::tell(&Bed::mesh(), |bed| {
+        bed.shop()?;
+        bed.apply(&bed.graylane(&["crd"])?.done()?)?;
+        let flag = format!("--entry-{side}");
+        bed.graylane(&["install", "--yes", "-n", "shop", &flag, "orders"])?.done()?;
+        let control = Control::start(bed, "controller")?;
+        bed.apply(&SUMMER.replace(ENTRY, &format!("entry: {{{side}: [orders]}}")))?;
+        until_paused_at(bed, "canary=5%")?;
+        let (tester, other) = (Ask::get(HOST, "/").header("x-tester", "1"), Ask::get(HOST, "/"));
+        takes(bed, &tester, ["orders-stable", "stock-canary"])?;
+        takes(bed, &other, ["orders-stable", "stock-stable"])?;
+        a_broken_release_leaves_the_others_serving(bed)?;
+        takes(bed, &tester, ["orders-stable", "stock-canary"])?;
+        control.ask("abort")?;
+        until_phase(bed, "RolledBack")?;
+        takes(bed, &tester, ["orders-stable", "stock-stable"])
+    });
+}
+
+/// A regex that does not compile would be refused by the filter of one role only. Nothing of it is written.
+fn a_broken_release_leaves_the_others_serving(bed: &Bed) -> Result<()> {
+    let broken = SUMMER
+        .replace("name: summer", "name: broken")
+        .replace("is: present", "is: {regex: \"(\"}")
+        .replace("lanes: [", "carriedHeader: x-broken\n  lanes: [")
+        .replace("service: orders, hosts: [shop.example.com]", "service: orders");
+    let versions =
+        || bed.kubectl(&["get", "envoyfilters", "-A", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]);
+    let before = versions()?.stdout;
+    // It may be refused at once, or taken and found to be invalid.
+    if bed.apply(&broken).is_ok() {
+        poll::until("the broken release is refused", PATIENCE, || {
+            let status = crate::control::release(bed, "broken")?["status"].take();
+            ensure!(status["phase"] == "Invalid", "{status}");
+            Ok(())
+        })?;
+        bed.kubectl(&["delete", "grayrelease", "broken", "-n", "shop", "--timeout=60s"])?;
+    }
+    ensure!(versions()?.stdout == before, "config was written for a broken release");
+    Ok(())
+}
+
+#[test]
+fn a_release_goes_on_between_proxies_that_know_each_other_by_mutual_tls() {
+    bed::tell(&Bed::mesh().mtls(), |bed| {
+        let control = Control::of_shop(bed)?;
+        bed.apply(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+             metadata: {name: default, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n",
+        )?;
+        bed.apply(&SUMMER.replace("capacity:", "trust: {peerMarks: peers}\n  capacity:"))?;
+        until_paused_at(bed, "canary=5%")?;
+        let traffic = Traffic::begin(bed)?;
+        control.ask("promote")?;
+        until_paused_at(bed, "canary=50%")?;
+        takes(bed, &Ask::get(HOST, "/").header("x-tester", "1"), ["orders-canary", "stock-canary"])?;
+        let orders = bed.pod("shop", "orders")?;
+        ensure!(client::once((orders.place.ip, 8080), &Ask::get("orders", "/")).is_err(), "plain text was answered");
+        control.ask("abort")?;
+        until(bed, "the way back", |status| status["phase"] == "RolledBack")?;
+        let (served, failed) = traffic.stop(bed)?;
+        ensure!(failed == 0, "{failed} of {served} requests failed");
+        Ok(())
+    });
+}
+
+fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
+    poll::until(&format!("{wanted:?}"), PATIENCE, || {
+        let path = path(bed, ask)?;
+        ensure!(path == wanted, "{path:?}");
+        Ok(())
+    })
+}

@@ -1,0 +1,82 @@
+//! Filters that are not there: a module that cannot be had, and one that has crashed.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use graylane_tests::bed::{self, Bed};
+use graylane_tests::client::Ask;
+use graylane_tests::figures::{Figure, note};
+use graylane_tests::{paths, poll};
+
+use crate::control::{Control, PATIENCE, SUMMER, adopt, until_paused_at, until_phase};
+use crate::releases::{everybody_is_on, path};
+use crate::traffic::{HOST, Traffic};
+
+const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
+const WITH_AGENT: &str = r#"{"spec": {"template": {"metadata": {"annotations": {"bed.graylane.io/proxy": "agent"}}}}}"#;
+
+#[test]
+fn a_rollback_needs_no_registry_not_even_where_nothing_is_cached() {
+    bed::tell(&Bed::mesh(), |bed| {
+        bed.shop()?;
+        bed.kubectl(&["-n", "istio-ingress", "patch", "deployment", "gateway", "--patch", WITH_AGENT])?;
+        for name in ["orders", "orders-canary", "stock", "stock-canary"] {
+            bed.kubectl(&["-n", "shop", "patch", "deployment", name, "--patch", WITH_AGENT])?;
+        }
+        adopt(bed)?;
+        bed.wait_for_deployments("istio-ingress")?;
+        bed.wait_for_deployments("shop")?;
+        let image = bed.push_module(&paths::filter()?, "graylane/filter", "v1")?;
+        let control = Control::with_module(bed, "controller", &image.uri)?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        control.ask("promote")?;
+        until_paused_at(bed, "canary=50%")?;
+        bed.registry()?.stop()?;
+        // The new gateway's agent has nothing cached, and nowhere to get it.
+        bed.kubectl(&["delete", "pod", "-n", "istio-ingress", "-l", "app=gateway"])?;
+        bed.wait_for_deployments("istio-ingress")?;
+        everybody_is_on(bed, STABLE)?;
+        let traffic = Traffic::begin(bed)?;
+        control.ask("abort")?;
+        everybody_is_on(bed, STABLE)?;
+        until_phase(bed, "RolledBack")?;
+        let (served, failed) = traffic.stop(bed)?;
+        let value = format!("{failed} of {served} requests refused or failed");
+        note(&Figure {
+            name: "rollback with an empty module cache and no registry",
+            value,
+            wanted: Some("0"),
+            holds: failed == 0,
+        })?;
+        ensure!(failed == 0, "{failed} of {served} requests failed");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_filter_that_has_crashed_is_brought_back_by_the_controller() {
+    bed::tell(&Bed::mesh(), |bed| {
+        bed.shop()?;
+        adopt(bed)?;
+        let module = paths::filter_that_traps()?.display().to_string();
+        let _control = Control::with_module(bed, "controller", &module)?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        let tester = Ask::get(HOST, "/").header("x-tester", "1");
+        poll::until("the tester's lane", PATIENCE, || takes(bed, &tester, ["orders-canary", "stock-canary"]))?;
+        let crash = bed.ask(&tester.clone().header("x-graylane-trap", "1"))?;
+        let crashed = Instant::now();
+        ensure!(crash.status == 503, "the crash costs its own request: {}", crash.status);
+        takes(bed, &tester, STABLE)?;
+        poll::until("the filter is back", PATIENCE, || takes(bed, &tester, ["orders-canary", "stock-canary"]))?;
+        let value = format!("{:.1} s, stable meanwhile, one request failed", crashed.elapsed().as_secs_f64());
+        note(&Figure { name: "crashed filter brought back", value, wanted: None, holds: true })
+    });
+}
+
+fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
+    let path = path(bed, ask)?;
+    ensure!(path == wanted, "{path:?}");
+    Ok(())
+}
