@@ -5,6 +5,7 @@ mod definition;
 mod drift;
 mod elections;
 mod install;
+mod kills;
 mod outcomes;
 mod refused;
 mod releases;
