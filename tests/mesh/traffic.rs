@@ -95,7 +95,9 @@ async fn ask_until_over(mut connection: Connection, told: Arc<Told>) -> Result<(
         if answer.status == 200 {
             told.served.fetch_add(1, Ordering::Relaxed);
         } else {
-            told.failed.fetch_add(1, Ordering::Relaxed);
+            if told.failed.fetch_add(1, Ordering::Relaxed).is_multiple_of(50) {
+                eprintln!("request {user} failed: {} {}", answer.status, answer.text().trim_end());
+            }
             told.failures.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
         }
         tokio::time::sleep(PAUSE).await;

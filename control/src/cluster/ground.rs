@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -26,6 +26,11 @@ use crate::engine::seams::{Ground, Place, SeamError, Template};
 use crate::engine::seen::{Arrival, Replicas, Workload};
 use crate::release::finding::Finding;
 use crate::release::{Member, Release, STABLE};
+
+/// When more pushes than this are remembered, those of long ago are forgotten.
+const MANY_PUSHES: usize = 4_096;
+/// How long ago that is; whoever still waits for one of them has to be asked once more.
+const OLD_PUSH: Duration = Duration::from_secs(600);
 
 /// The ground of a cluster.
 #[derive(Clone)]
@@ -61,13 +66,12 @@ struct Inner {
     stops: Wake,
     healing: Mutex<Healing>,
     /// Since when the proxies of a place shall run a generation.
-    since: Mutex<HashMap<Place, Push>>,
+    since: Mutex<HashMap<(Place, u64), Push>>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Clone, Copy)]
 struct Push {
-    generation: u64,
     since: Instant,
     is_measured: bool,
 }
@@ -267,20 +271,20 @@ impl Inner {
     /// Since when each place shall run its generation; a push begins when its generation is first seen.
     fn since(&self, generations: &BTreeMap<Place, u64>, now: Instant) -> HashMap<Place, Instant> {
         let mut since = lock(&self.since);
-        for (place, generation) in generations {
-            let push = Push { generation: *generation, since: now, is_measured: false };
-            let known = since.entry(place.clone()).or_insert(push);
-            if known.generation != *generation {
-                *known = push;
-            }
+        if since.len() > MANY_PUSHES {
+            since.retain(|_, push| now.saturating_duration_since(push.since) < OLD_PUSH);
         }
-        generations.keys().filter_map(|place| Some((place.clone(), since.get(place)?.since))).collect()
+        let begun = |(place, generation): (&Place, &u64)| {
+            let push = Push { since: now, is_measured: false };
+            (place.clone(), since.entry((place.clone(), *generation)).or_insert(push).since)
+        };
+        generations.iter().map(begun).collect()
     }
 
     fn measure(&self, generations: &BTreeMap<Place, u64>, now: Instant) {
         let mut since = lock(&self.since);
-        for place in generations.keys() {
-            if let Some(push) = since.get_mut(place).filter(|push| !push.is_measured) {
+        for (place, generation) in generations {
+            if let Some(push) = since.get_mut(&(place.clone(), *generation)).filter(|push| !push.is_measured) {
                 push.is_measured = true;
                 self.metrics.pushed(now.saturating_duration_since(push.since));
             }

@@ -46,6 +46,11 @@ pub struct Engine<S, D, G> {
 struct Memory {
     basis: Option<Basis>,
     namespaces: BTreeSet<String>,
+    /// Namespaces to which what the status says has not been delivered yet.
+    undelivered: BTreeSet<String>,
+    /// The generations by which it was delivered. Later ones hold it too: where many releases meet, some
+    /// other moves all the time, and whoever waited for the newest would wait for ever.
+    generations: BTreeMap<Place, u64>,
     saved_ms: Millis,
     rest: Option<Rest>,
 }
@@ -189,15 +194,11 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
 
     /// How the proxies stand with what the status says; nothing is known while that is not delivered.
     fn arrival(&self, object: &Object, release: &crate::release::Release, places: &BTreeSet<Place>) -> Arrival {
-        let delivered = self.memory.get(&object.uid).is_some_and(|memory| {
-            memory.basis.as_ref().is_some_and(|basis| basis.is_of(object))
-                && memory.namespaces.is_disjoint(&self.dirty)
-                && memory.namespaces.is_disjoint(&self.stopped)
+        let delivered = self.memory.get(&object.uid).filter(|memory| {
+            memory.undelivered.is_empty() && memory.basis.as_ref().is_some_and(|basis| basis.is_of(object))
         });
-        if !delivered {
-            return Arrival::default();
-        }
-        let here = self.generations.iter().filter(|(place, _)| places.contains(place));
+        let Some(memory) = delivered else { return Arrival::default() };
+        let here = memory.generations.iter().filter(|(place, _)| places.contains(place));
         let generations = here.map(|(place, generation)| (place.clone(), *generation)).collect();
         self.ground.arrival(release, &generations)
     }
@@ -258,6 +259,8 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             if !same || memory.namespaces != namespaces {
                 self.dirty.extend(memory.namespaces.iter().chain(&namespaces).cloned());
                 memory.basis = Some(Basis::of(object));
+                memory.undelivered = namespaces.clone();
+                memory.generations.clear();
                 memory.namespaces = namespaces;
             }
         }
@@ -301,6 +304,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             match self.delivery.deliver(&namespace, &wanted, floor).await {
                 Ok(generations) => {
                     self.gone.remove(&namespace);
+                    self.note_delivery(&namespace, &generations);
                     let before = self.generations.len();
                     self.generations.retain(|place, _| place.namespace != namespace);
                     pass.changed |= before != self.generations.len() + generations.len();
@@ -314,6 +318,13 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
                     self.dirty.insert(namespace);
                 }
             }
+        }
+    }
+
+    fn note_delivery(&mut self, namespace: &str, generations: &BTreeMap<Place, u64>) {
+        for memory in self.memory.values_mut().filter(|memory| memory.undelivered.contains(namespace)) {
+            memory.undelivered.remove(namespace);
+            memory.generations.extend(generations.iter().map(|(place, generation)| (place.clone(), *generation)));
         }
     }
 

@@ -168,11 +168,11 @@ impl Running {
         &self.containers
     }
 
-    /// Asks every container whether it is ready.
-    pub(super) async fn readiness(&self) -> Vec<bool> {
+    /// Asks every container whether it is ready; `None` when it gives no answer in time.
+    pub(super) async fn readiness(&self) -> Vec<Option<bool>> {
         let mut ready = Vec::new();
         for container in &self.containers {
-            ready.push(timeout(Duration::from_secs(1), container.is_ready()).await.unwrap_or(false));
+            ready.push(timeout(Duration::from_secs(1), container.is_ready()).await.ok());
         }
         ready
     }

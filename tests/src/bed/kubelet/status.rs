@@ -11,11 +11,16 @@ use serde_json::{Value, json};
 use super::Yard;
 use super::pod::Running;
 
+/// Probes without an answer after which a pod is not ready: Kubernetes' default `failureThreshold`.
+const SILENCES: u32 = 3;
+
 /// What was said last, so that only changes are.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     said: Option<(Vec<bool>, Vec<u32>)>,
     ready: Vec<bool>,
+    /// How often in a row somebody gave no answer in time.
+    silent: u32,
     asked: Option<Instant>,
     since: Option<String>,
 }
@@ -27,7 +32,12 @@ impl Report {
     pub(super) async fn send(&mut self, yard: &Yard, running: &Running) {
         let all_ready = !self.ready.is_empty() && self.ready.iter().all(|ready| *ready);
         if self.asked.is_none_or(|asked| asked.elapsed() >= Running::between_probes(all_ready)) {
-            self.ready = running.readiness().await;
+            let heard = running.readiness().await;
+            self.silent = if heard.contains(&None) { self.silent + 1 } else { 0 };
+            // A busy machine is slow to answer; as with a real kubelet, only the third time counts.
+            let patient = self.silent < SILENCES && self.ready.len() == heard.len();
+            let settled = heard.iter().enumerate().map(|(index, ready)| ready.unwrap_or(patient && self.ready[index]));
+            self.ready = settled.collect();
             self.asked = Some(Instant::now());
         }
         let restarts = running.containers().iter().map(super::containers::Container::restarts).collect();
