@@ -9,11 +9,8 @@ use graylane_tests::paths;
 use graylane_tests::poll::{self, PATIENCE};
 use serde_json::Value;
 
-use crate::asking::{anybody, takes, tester};
+use crate::asking::{CANARY, STABLE, anybody, takes, tester};
 use crate::wiring::{self, Module};
-
-const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
-const CANARY: [&str; 2] = ["orders-canary", "stock-canary"];
 
 #[test]
 fn smoke_a_namespace_is_wired_stopped_and_unwired() {

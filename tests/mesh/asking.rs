@@ -4,6 +4,14 @@ use anyhow::{Result, ensure};
 use graylane_tests::bed::Bed;
 use graylane_tests::client::Ask;
 
+/// Who answers when no lane is taken.
+pub const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
+/// Who answers in the lane.
+pub const CANARY: [&str; 2] = ["orders-canary", "stock-canary"];
+/// Puts Istio's agent into the pods of a Deployment, as a patch.
+pub const WITH_AGENT: &str =
+    r#"{"spec": {"template": {"metadata": {"annotations": {"bed.graylane.io/proxy": "agent"}}}}}"#;
+
 /// A request of an ordinary user.
 pub fn anybody() -> Ask {
     Ask::get("shop.example.com", "/")
@@ -14,8 +22,8 @@ pub fn tester() -> Ask {
     anybody().header("x-user-group", "beta")
 }
 
-/// Checks who answers, in the order of the calls.
-pub fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
+/// Who answers, in the order of the calls.
+pub fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
     let answer = bed.ask(ask)?;
     ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
     let mut names = Vec::new();
@@ -24,6 +32,14 @@ pub fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
         names.push(at.to_owned());
         seen = seen["next"].take();
     }
-    ensure!(names == wanted, "{names:?} answered, not {wanted:?}; then came {seen}");
+    // Whatever else came says why a call failed.
+    ensure!(seen.is_null(), "{names:?} answered; then came {seen}");
+    Ok(names)
+}
+
+/// Checks who answers.
+pub fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
+    let names = path(bed, ask)?;
+    ensure!(names == wanted, "{names:?} answered, not {wanted:?}");
     Ok(())
 }

@@ -8,9 +8,7 @@ use graylane_tests::client::{self, Ask};
 use graylane_tests::paths;
 use graylane_tests::poll::{self, PATIENCE};
 
-use crate::asking::{anybody, takes};
-
-const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
+use crate::asking::{STABLE, anybody, takes};
 
 #[test]
 fn smoke_a_crashed_app_is_started_again_and_a_frozen_one_gets_no_requests() {

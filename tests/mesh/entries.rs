@@ -6,8 +6,8 @@ use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::{self, Ask};
 use graylane_tests::poll;
 
+use crate::asking::{CANARY, STABLE, takes};
 use crate::control::{Control, PATIENCE, SUMMER, until, until_paused_at, until_phase};
-use crate::releases::path;
 use crate::traffic::{HOST, Traffic};
 
 const ENTRY: &str = "entry: {gateways: [{namespace: istio-ingress}]}";
@@ -34,13 +34,13 @@ fn chosen_by_orders(side: &str) {
         bed.apply(&SUMMER.replace(ENTRY, &format!("entry: {{{side}: [orders]}}")))?;
         until_paused_at(bed, "canary=5%")?;
         let (tester, other) = (Ask::get(HOST, "/").header("x-tester", "1"), Ask::get(HOST, "/"));
-        takes(bed, &tester, ["orders-stable", "stock-canary"])?;
-        takes(bed, &other, ["orders-stable", "stock-stable"])?;
+        soon_takes(bed, &tester, ["orders-stable", "stock-canary"])?;
+        soon_takes(bed, &other, STABLE)?;
         a_broken_release_leaves_the_others_serving(bed)?;
-        takes(bed, &tester, ["orders-stable", "stock-canary"])?;
+        soon_takes(bed, &tester, ["orders-stable", "stock-canary"])?;
         control.ask("abort")?;
         until_phase(bed, "RolledBack")?;
-        takes(bed, &tester, ["orders-stable", "stock-stable"])
+        soon_takes(bed, &tester, STABLE)
     });
 }
 
@@ -80,7 +80,7 @@ fn a_release_goes_on_between_proxies_that_know_each_other_by_mutual_tls() {
         let traffic = Traffic::begin(bed)?;
         control.ask("promote")?;
         until_paused_at(bed, "canary=50%")?;
-        takes(bed, &Ask::get(HOST, "/").header("x-tester", "1"), ["orders-canary", "stock-canary"])?;
+        soon_takes(bed, &Ask::get(HOST, "/").header("x-tester", "1"), CANARY)?;
         let orders = bed.pod("shop", "orders")?;
         ensure!(client::once((orders.place.ip, 8080), &Ask::get("orders", "/")).is_err(), "plain text was answered");
         control.ask("abort")?;
@@ -91,10 +91,6 @@ fn a_release_goes_on_between_proxies_that_know_each_other_by_mutual_tls() {
     });
 }
 
-fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
-    poll::until(&format!("{wanted:?}"), PATIENCE, || {
-        let path = path(bed, ask)?;
-        ensure!(path == wanted, "{path:?}");
-        Ok(())
-    })
+fn soon_takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
+    poll::until(&format!("{wanted:?}"), PATIENCE, || takes(bed, ask, wanted))
 }

@@ -8,11 +8,10 @@ use graylane_tests::client::Ask;
 use graylane_tests::figures::{Figure, note};
 use graylane_tests::poll;
 
+use crate::asking::{STABLE, path};
 use crate::control::{Control, PATIENCE, SUMMER, release, until, until_paused_at, until_phase};
-use crate::releases::{everybody_is_on, path};
+use crate::releases::everybody_is_on;
 use crate::traffic::{HOST, Traffic};
-
-const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
 
 #[test]
 fn a_proxy_that_is_cut_off_holds_the_raise_and_not_the_way_back() {

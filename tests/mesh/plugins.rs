@@ -5,7 +5,7 @@ use graylane_tests::bed::{self, Bed};
 use graylane_tests::paths;
 use graylane_tests::poll::{self, PATIENCE};
 
-use crate::asking::{anybody, takes, tester};
+use crate::asking::{WITH_AGENT, anybody, takes, tester};
 use crate::examples::{controller, example};
 
 #[test]
@@ -42,5 +42,3 @@ fn a_release_runs_by_wasm_plugins_whose_image_the_agents_pull() {
         poll::until("stable for the tester", PATIENCE, || takes(bed, &tester(), ["orders-stable", "stock-stable"]))
     });
 }
-
-const WITH_AGENT: &str = r#"{"spec": {"template": {"metadata": {"annotations": {"bed.graylane.io/proxy": "agent"}}}}}"#;

@@ -2,18 +2,16 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::Ask;
 use graylane_tests::figures::{Figure, note};
 use graylane_tests::{paths, poll};
 
+use crate::asking::{CANARY, STABLE, WITH_AGENT, takes};
 use crate::control::{Control, PATIENCE, SUMMER, adopt, until_paused_at, until_phase};
-use crate::releases::{everybody_is_on, path};
+use crate::releases::everybody_is_on;
 use crate::traffic::{HOST, Traffic};
-
-const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
-const WITH_AGENT: &str = r#"{"spec": {"template": {"metadata": {"annotations": {"bed.graylane.io/proxy": "agent"}}}}}"#;
 
 #[test]
 fn a_rollback_needs_no_registry_not_even_where_nothing_is_cached() {
@@ -64,19 +62,13 @@ fn a_filter_that_has_crashed_is_brought_back_by_the_controller() {
         bed.apply(SUMMER)?;
         until_paused_at(bed, "canary=5%")?;
         let tester = Ask::get(HOST, "/").header("x-tester", "1");
-        poll::until("the tester's lane", PATIENCE, || takes(bed, &tester, ["orders-canary", "stock-canary"]))?;
+        poll::until("the tester's lane", PATIENCE, || takes(bed, &tester, CANARY))?;
         let crash = bed.ask(&tester.clone().header("x-graylane-trap", "1"))?;
         let crashed = Instant::now();
         ensure!(crash.status == 503, "the crash costs its own request: {}", crash.status);
         takes(bed, &tester, STABLE)?;
-        poll::until("the filter is back", PATIENCE, || takes(bed, &tester, ["orders-canary", "stock-canary"]))?;
+        poll::until("the filter is back", PATIENCE, || takes(bed, &tester, CANARY))?;
         let value = format!("{:.1} s, stable meanwhile, one request failed", crashed.elapsed().as_secs_f64());
         note(&Figure { name: "crashed filter brought back", value, wanted: None, holds: true })
     });
-}
-
-fn takes(bed: &Bed, ask: &Ask, wanted: [&str; 2]) -> Result<()> {
-    let path = path(bed, ask)?;
-    ensure!(path == wanted, "{path:?}");
-    Ok(())
 }

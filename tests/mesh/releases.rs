@@ -1,10 +1,11 @@
 //! Releases on a real mesh, from the first weight to the end.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::Ask;
 use graylane_tests::poll;
 
+use crate::asking::{CANARY, STABLE, path, takes};
 use crate::control::{Control, PATIENCE, SUMMER, disturbances, until_paused_at, until_phase};
 use crate::traffic::{HOST, Traffic};
 
@@ -27,7 +28,7 @@ fn smoke_a_release_moves_its_users_and_becomes_stable_without_a_failed_request()
         let (served, failed) = traffic.stop(bed)?;
         ensure!(failed == 0 && served > 500, "{failed} of {served} requests failed");
         println!("{served} requests served, none failed; {}", done["history"]);
-        everybody_is_on(bed, ["orders-canary", "stock-canary"])
+        everybody_is_on(bed, CANARY)
     })
 }
 
@@ -42,7 +43,7 @@ fn smoke_an_abort_takes_everybody_back_at_once() {
         let traffic = Traffic::begin(bed)?;
         control.ask("abort")?;
         until_phase(bed, "RolledBack")?;
-        everybody_is_on(bed, ["orders-stable", "stock-stable"])?;
+        everybody_is_on(bed, STABLE)?;
         let (served, failed) = traffic.stop(bed)?;
         ensure!(failed == 0, "{failed} of {served} requests failed");
         Ok(())
@@ -65,9 +66,7 @@ fn share_of_users(bed: &Bed, users: u32, wanted: std::ops::RangeInclusive<usize>
 }
 
 fn testers_are_on_canary(bed: &Bed) -> Result<()> {
-    let path = path(bed, &Ask::get(HOST, "/").header("x-tester", "1"))?;
-    ensure!(path == ["orders-canary", "stock-canary"], "a tester got {path:?}");
-    Ok(())
+    takes(bed, &Ask::get(HOST, "/").header("x-tester", "1"), CANARY).context("a tester")
 }
 
 /// After a promotion stable pods run the canary's template, and so give its name.
@@ -75,22 +74,8 @@ pub fn everybody_is_on(bed: &Bed, wanted: [&str; 2]) -> Result<()> {
     poll::until("the end", PATIENCE, || {
         for user in 0..50 {
             let ask = Ask::get(HOST, "/").header("x-user-id", user.to_string());
-            let path = path(bed, &ask)?;
-            ensure!(path == wanted, "user {user} got {path:?}");
+            takes(bed, &ask, wanted).with_context(|| format!("user {user}"))?;
         }
         Ok(())
     })
-}
-
-/// Who answered, in the order of the calls.
-pub fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
-    let answer = bed.ask(ask)?;
-    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-    let mut names = Vec::new();
-    let mut seen = answer.json()?;
-    while let Some(at) = seen["at"].as_str() {
-        names.push(at.to_owned());
-        seen = seen["next"].take();
-    }
-    Ok(names)
 }

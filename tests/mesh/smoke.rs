@@ -4,7 +4,7 @@ use anyhow::ensure;
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::poll::{self, PATIENCE};
 
-use crate::asking::{anybody, takes, tester};
+use crate::asking::{WITH_AGENT, anybody, takes, tester};
 use crate::wiring::{self, Module};
 
 #[test]
@@ -60,5 +60,3 @@ const FILTERS: [(&str, &str, &str); 5] = [
     ("inbound", "shop", "stock"),
     ("inbound", "shop", "stock-canary"),
 ];
-
-const WITH_AGENT: &str = r#"{"spec": {"template": {"metadata": {"annotations": {"bed.graylane.io/proxy": "agent"}}}}}"#;

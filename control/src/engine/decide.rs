@@ -93,7 +93,7 @@ impl Machine<'_> {
         self.status.observed_generation = self.seen.generation;
         self.status.steps = u32::try_from(release.plan.steps.len()).unwrap_or(u32::MAX);
         self.note_readiness(release);
-        self.answer(release);
+        self.answer();
         match self.status.phase {
             Phase::Pending | Phase::Invalid => self.begin(release),
             Phase::Progressing | Phase::Paused => self.progress(release),

@@ -4,15 +4,14 @@
 use super::Machine;
 use crate::engine::request::{Request, Verb};
 use crate::engine::status::{Exposure, HandoverStage, PauseReason, Phase};
-use crate::release::Release;
 
 // === impl Machine ===
 
 impl Machine<'_> {
-    pub(super) fn answer(&mut self, release: &Release) {
+    pub(super) fn answer(&mut self) {
         let Some(request) = self.new_request() else { return };
         self.status.handled_request = request.id.clone();
-        if let Err(reason) = self.carry_out(release, &request) {
+        if let Err(reason) = self.carry_out(&request) {
             self.note("Ignored", format!("`{}`: {reason}", request.verb.name()));
         }
     }
@@ -33,7 +32,7 @@ impl Machine<'_> {
         (request.id != self.status.handled_request).then(|| request.clone())
     }
 
-    fn carry_out(&mut self, release: &Release, request: &Request) -> Result<(), String> {
+    fn carry_out(&mut self, request: &Request) -> Result<(), String> {
         match request.verb {
             Verb::Promote => self.promote(request.step),
             Verb::PromoteFull => self.promote_fully(),
@@ -41,7 +40,7 @@ impl Machine<'_> {
             Verb::Resume => self.resume(),
             Verb::Abort => self.abort("asked for by `abort`"),
             Verb::Retry => self.retry(),
-            Verb::Undo => self.undo(release),
+            Verb::Undo => self.undo(),
         }
     }
 
@@ -166,7 +165,7 @@ impl Machine<'_> {
         }
     }
 
-    fn undo(&mut self, _release: &Release) -> Result<(), String> {
+    fn undo(&mut self) -> Result<(), String> {
         match self.status.phase {
             Phase::Progressing | Phase::Paused => self.abort("asked for by `undo`"),
             Phase::Promoting | Phase::Succeeded if self.has_copied() => {
