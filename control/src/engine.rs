@@ -7,8 +7,10 @@
 pub mod decide;
 pub mod documents;
 mod healing;
+mod memory;
 mod news;
 mod owners;
+mod pass;
 pub mod request;
 pub mod run;
 pub mod seams;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ where
     /// Answers to our writes, until the watch has them too; by `namespace/name`.
     written: Mutex<HashMap<String, Arc<K>>>,
     state: Mutex<Vec<State>>,
+    /// Grows with everything that may change an answer.
+    version: AtomicU64,
     /// Kind, as people call it.
     pub kind: String,
 }
@@ -90,6 +93,7 @@ where
             stores: writers.iter().map(Writer::as_reader).collect(),
             written: Mutex::default(),
             state: Mutex::new(vec![State::default(); apis.len()]),
+            version: AtomicU64::new(0),
             kind: K::kind(kind).into_owned(),
         });
         for (at, (api, writer)) in apis.into_iter().zip(writers).enumerate() {
@@ -114,6 +118,12 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {
+    /// While this number stays the same, so do the objects: what was made of them need not be made again.
+    /// Read it before the objects.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
     /// Every object, in no order.
     pub fn all(&self) -> Vec<Arc<K>> {
         let mut all: Vec<Arc<K>> = self.stores.iter().flat_map(Store::state).collect();
@@ -163,12 +173,15 @@ where
         if known.is_none_or(|known| is_newer(&*object, &**known)) {
             written.insert(key(&*object), Arc::clone(&object));
         }
+        drop(written);
+        self.version.fetch_add(1, Ordering::SeqCst);
         object
     }
 
     /// Forgets what we wrote about an object, after we have deleted it.
     pub fn forget(&self, namespace: &str, name: &str) {
         lock(&self.written).remove(&format!("{namespace}/{name}"));
+        self.version.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Whether every watch has listed its objects once.
@@ -231,6 +244,7 @@ where
         if let Event::Delete(object) = event {
             lock(&self.cache.written).remove(&key(object));
         }
+        self.cache.version.fetch_add(1, Ordering::SeqCst);
     }
 
     fn failed(&self, error: &watcher::Error) {

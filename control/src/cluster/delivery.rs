@@ -40,13 +40,22 @@ struct Inner {
     module: Module,
     cache: Arc<Cache<DynamicObject>>,
     drift: Arc<Mutex<Drift>>,
-    /// What was read of a namespace, with the versions it was read from.
-    read: Mutex<HashMap<String, (Versions, Arc<Held>)>>,
+    /// What was read, by namespace.
+    read: Mutex<HashMap<String, Read>>,
     /// Namespaces whose documents get a new generation whatever they hold.
     renew: Mutex<BTreeSet<String>>,
     metrics: Arc<Metrics>,
 }
 
+/// What was read of a namespace, and what it was read from.
+struct Read {
+    /// Of the cache: while it is the same, no object is even looked at.
+    version: u64,
+    objects: Versions,
+    held: Arc<Held>,
+}
+
+/// Identity and version of each object.
 type Versions = Vec<(Option<String>, Option<String>)>;
 
 // === impl Delivered ===
@@ -153,19 +162,21 @@ impl Inner {
 
     /// What a namespace holds, read again only when an object of it is another one.
     fn held(&self, namespace: &str) -> Arc<Held> {
+        let version = self.cache.version();
+        let mut read = lock(&self.read);
+        if let Some(known) = read.get(namespace).filter(|known| known.version == version) {
+            return Arc::clone(&known.held);
+        }
         let mut objects = self.objects(|object| object.metadata.namespace.as_deref() == Some(namespace));
         objects.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        let version = |one: &Arc<DynamicObject>| (one.metadata.uid.clone(), one.metadata.resource_version.clone());
-        let versions: Versions = objects.iter().map(version).collect();
-        let mut read = lock(&self.read);
-        match read.get(namespace) {
-            Some((known, held)) if *known == versions => Arc::clone(held),
-            _ => {
-                let held = Arc::new(Held::read(self.emitter, objects.iter().map(|object| &**object)));
-                read.insert(namespace.to_owned(), (versions, Arc::clone(&held)));
-                held
-            }
-        }
+        let of = |one: &Arc<DynamicObject>| (one.metadata.uid.clone(), one.metadata.resource_version.clone());
+        let versions: Versions = objects.iter().map(of).collect();
+        let held = match read.remove(namespace) {
+            Some(known) if known.objects == versions => known.held,
+            _ => Arc::new(Held::read(self.emitter, objects.iter().map(|object| &**object))),
+        };
+        read.insert(namespace.to_owned(), Read { version, objects: versions, held: Arc::clone(&held) });
+        held
     }
 
     /// Every document is checked by the code that runs it before any is written: one that is refused

@@ -214,8 +214,12 @@ impl Ground for Grounds {
     }
 
     fn wounded(&self, release: &Release) -> BTreeSet<String> {
+        let now = Instant::now();
+        if !lock(&self.0.healing).hurts(now) {
+            return BTreeSet::new();
+        }
         let proxies = expected(&self.0.world(), release);
-        lock(&self.0.healing).wounded(proxies.iter().map(|proxy| proxy.id.as_str()), Instant::now())
+        lock(&self.0.healing).wounded(proxies.iter().map(|proxy| proxy.id.as_str()), now)
     }
 
     async fn copy_template(&self, release: &Release, service: &str, lane: &str) -> Result<(), SeamError> {

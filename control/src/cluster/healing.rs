@@ -48,14 +48,24 @@ impl Healing {
         }
     }
 
+    /// Whether any proxy has been hurt for long enough; most of the time none has, and nobody need be named.
+    pub fn hurts(&self, now: Instant) -> bool {
+        self.0.values().any(|hurt| hurt.lasts(now))
+    }
+
     /// The namespaces in which one of these proxies has been hurt for long enough.
     pub fn wounded<'a>(&self, proxies: impl IntoIterator<Item = &'a str>, now: Instant) -> BTreeSet<String> {
-        let lasts = |hurt: &&Hurt| {
-            let patience = if hurt.wound == Wound::Loss { AFTER_LOSS } else { AFTER_SILENCE };
-            now.saturating_duration_since(hurt.since) >= patience
-        };
-        let hurt = proxies.into_iter().filter_map(|proxy| self.0.get(proxy)).filter(lasts);
+        let hurt = proxies.into_iter().filter_map(|proxy| self.0.get(proxy)).filter(|hurt| hurt.lasts(now));
         hurt.map(|hurt| hurt.namespace.clone()).collect()
+    }
+}
+
+// === impl Hurt ===
+
+impl Hurt {
+    fn lasts(&self, now: Instant) -> bool {
+        let patience = if self.wound == Wound::Loss { AFTER_LOSS } else { AFTER_SILENCE };
+        now.saturating_duration_since(self.since) >= patience
     }
 }
 

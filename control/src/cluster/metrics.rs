@@ -1,7 +1,8 @@
 //! What the controller says about itself, for Prometheus.
 
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -31,7 +32,8 @@ pub struct Metrics {
     step: Family<OfRelease, Gauge>,
     acknowledged: Family<OfRelease, Gauge<f64, AtomicU64>>,
     expected: Family<OfRelease, Gauge<i64, AtomicI64>>,
-    known: Mutex<Vec<String>>,
+    /// The releases that series were made of, by id.
+    known: Mutex<HashMap<String, Arc<Object>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -168,40 +170,53 @@ impl Metrics {
         self.push.observe(time.as_secs_f64());
     }
 
-    /// How the releases stand.
-    pub fn releases(&self, objects: &[Object]) {
-        // The series of a release change their labels with its phase and its lanes: made anew each time,
-        // there is never one left over.
-        self.weight.clear();
-        self.phase.clear();
+    /// How the releases stand. Only the series of those that are not the same objects as before are touched.
+    pub fn releases(&self, objects: &[Arc<Object>]) {
+        let mut known = lock(&self.known);
         for object in objects {
-            let (status, rollout) = (&object.status, object.id.clone());
-            for (lane, weight) in &status.weights {
-                let of_lane = OfLane { rollout: rollout.clone(), lane: lane.clone() };
-                self.weight.get_or_create(&of_lane).set(f64::from(*weight) / 10_000.0);
+            let before = known.get(&object.id);
+            if before.is_some_and(|before| Arc::ptr_eq(before, object)) {
+                continue;
             }
-            let phase = OfPhase { rollout: rollout.clone(), phase: name(status.phase) };
-            self.phase.get_or_create(&phase).set(1);
-            let of_release = OfRelease { rollout };
-            self.step.get_or_create(&of_release).set(i64::from(status.step));
-            let (acknowledged, expected) = (status.proxies.acknowledged, status.proxies.expected);
-            let share = f64::from(acknowledged) / f64::from(expected.max(1));
-            self.acknowledged.get_or_create(&of_release).set(share);
-            self.expected.get_or_create(&of_release).set(i64::from(expected));
+            if let Some(before) = before {
+                self.forget_labels(before);
+            }
+            self.show(object);
+            known.insert(object.id.clone(), Arc::clone(object));
         }
-        self.forget_gone(objects);
+        if known.len() > objects.len() {
+            let here: HashSet<&str> = objects.iter().map(|object| object.id.as_str()).collect();
+            for (_, gone) in known.extract_if(|id, _| !here.contains(id.as_str())) {
+                self.forget_labels(&gone);
+                let of_release = OfRelease { rollout: gone.id.clone() };
+                self.step.remove(&of_release);
+                self.acknowledged.remove(&of_release);
+                self.expected.remove(&of_release);
+            }
+        }
     }
 
-    fn forget_gone(&self, objects: &[Object]) {
-        let ids: Vec<String> = objects.iter().map(|object| object.id.clone()).collect();
-        let mut known = lock(&self.known);
-        for rollout in known.iter().filter(|id| !ids.contains(id)).cloned() {
-            let of_release = OfRelease { rollout };
-            self.step.remove(&of_release);
-            self.acknowledged.remove(&of_release);
-            self.expected.remove(&of_release);
+    fn show(&self, object: &Object) {
+        let (status, rollout) = (&object.status, object.id.clone());
+        for (lane, weight) in &status.weights {
+            let of_lane = OfLane { rollout: rollout.clone(), lane: lane.clone() };
+            self.weight.get_or_create(&of_lane).set(f64::from(*weight) / 10_000.0);
         }
-        *known = ids;
+        self.phase.get_or_create(&OfPhase { rollout: rollout.clone(), phase: name(status.phase) }).set(1);
+        let of_release = OfRelease { rollout };
+        self.step.get_or_create(&of_release).set(i64::from(status.step));
+        let (acknowledged, expected) = (status.proxies.acknowledged, status.proxies.expected);
+        let share = f64::from(acknowledged) / f64::from(expected.max(1));
+        self.acknowledged.get_or_create(&of_release).set(share);
+        self.expected.get_or_create(&of_release).set(i64::from(expected));
+    }
+
+    /// Series whose labels tell of the state: there must be none of a state that is over.
+    fn forget_labels(&self, object: &Object) {
+        for lane in object.status.weights.keys() {
+            self.weight.remove(&OfLane { rollout: object.id.clone(), lane: lane.clone() });
+        }
+        self.phase.remove(&OfPhase { rollout: object.id.clone(), phase: name(object.status.phase) });
     }
 }
 
@@ -215,9 +230,9 @@ mod tests {
     use crate::engine::status::Status;
     use crate::release::finding::Findings;
 
-    fn object(id: &str, phase: Phase) -> Object {
+    fn object(id: &str, phase: Phase) -> Arc<Object> {
         let status = Status { phase, step: 2, weights: [("canary".to_owned(), 500)].into(), ..Status::default() };
-        Object {
+        Arc::new(Object {
             id: id.into(),
             uid: String::new(),
             fence: String::new(),
@@ -229,7 +244,7 @@ mod tests {
             paused: false,
             request: None,
             status,
-        }
+        })
     }
 
     #[test]

@@ -25,12 +25,22 @@ struct Kept {
     client: Client,
     kind: ApiResource,
     cache: Arc<Cache<DynamicObject>>,
-    /// What was read, by id, with the version it was read from: reading checks the whole spec.
-    read: Mutex<HashMap<String, (String, Object)>>,
+    read: Mutex<Read>,
     /// What was reported as passed over, by id, so that it is said once.
     reported: Mutex<HashMap<String, Vec<String>>>,
     events: Events,
     metrics: Arc<Metrics>,
+}
+
+/// What was read: reading checks the whole spec, and a pass asks for all of them.
+#[derive(Default)]
+struct Read {
+    /// The version of the cache that `all` was made of.
+    version: Option<u64>,
+    /// Oldest first.
+    all: Vec<Arc<Object>>,
+    /// By id, with the version of the object.
+    by_id: HashMap<String, (String, Arc<Object>)>,
 }
 
 // === impl Releases ===
@@ -66,23 +76,14 @@ impl Releases {
 }
 
 impl Store for Releases {
-    fn releases(&self) -> Vec<Object> {
-        let all = self.0.cache.all();
-        let mut before = lock(&self.0.read);
-        let mut read = HashMap::with_capacity(all.len());
-        for dynamic in all {
-            let id = super::cache::id(&*dynamic);
-            let version = dynamic.metadata.resource_version.clone().unwrap_or_default();
-            let known = before
-                .remove(&id)
-                .filter(|(seen, object)| *seen == version && Some(&object.uid) == dynamic.metadata.uid.as_ref());
-            let entry = known.unwrap_or_else(|| (version, self.0.read_object(&dynamic)));
-            read.insert(id, entry);
+    /// The same list while the cache stays the same, and always the same object of a release that does.
+    fn releases(&self) -> Vec<Arc<Object>> {
+        let version = self.0.cache.version();
+        let mut read = lock(&self.0.read);
+        if read.version != Some(version) {
+            *read = self.0.read_all(std::mem::take(&mut read.by_id), version);
         }
-        let mut objects: Vec<Object> = read.values().map(|(_, object)| object.clone()).collect();
-        objects.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
-        *before = read;
-        objects
+        read.all.clone()
     }
 
     async fn save(&self, object: &Object, status: &Status) -> Result<Object, SeamError> {
@@ -126,6 +127,23 @@ impl Store for Releases {
 // === impl Kept ===
 
 impl Kept {
+    fn read_all(&self, mut before: HashMap<String, (String, Arc<Object>)>, version: u64) -> Read {
+        let all = self.cache.all();
+        let mut by_id = HashMap::with_capacity(all.len());
+        for dynamic in all {
+            let id = super::cache::id(&*dynamic);
+            let version = dynamic.metadata.resource_version.clone().unwrap_or_default();
+            let known = before
+                .remove(&id)
+                .filter(|(seen, object)| *seen == version && Some(&object.uid) == dynamic.metadata.uid.as_ref());
+            let entry = known.unwrap_or_else(|| (version, Arc::new(self.read_object(&dynamic))));
+            by_id.insert(id, entry);
+        }
+        let mut all: Vec<Arc<Object>> = by_id.values().map(|(_, object)| Arc::clone(object)).collect();
+        all.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+        Read { version: Some(version), all, by_id }
+    }
+
     fn read_object(&self, dynamic: &DynamicObject) -> Object {
         let read = object::read(dynamic);
         let mut reported = lock(&self.reported);

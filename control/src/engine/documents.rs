@@ -5,6 +5,7 @@
 //! then the switch that needs no module.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use graylane_policy::raw::{RawConfig, RawGroup, RawRun};
 
@@ -40,54 +41,58 @@ pub fn mesh_places(release: &Release) -> BTreeSet<Place> {
 }
 
 /// What the places of a namespace shall run. `held` is what they hold now; places that hold something
-/// although no release names them become inert.
+/// although no release is in force there become inert. Where nothing is in force and nothing is held,
+/// nothing is wanted: a release that waits or has ended asks for nothing.
 pub fn wanted(
     namespace: &str,
-    objects: &[Object],
+    objects: &[Arc<Object>],
     places_of: PlacesOf<'_>,
     held: &BTreeMap<Place, Option<RawConfig>>,
     now: Millis,
 ) -> BTreeMap<Place, Wanted> {
-    let named = objects.iter().filter_map(|object| object.spec.as_ref().ok()).flat_map(places_of);
-    let all = named.chain(held.keys().cloned()).filter(|place| place.namespace == namespace);
-    let all: BTreeSet<Place> = all.collect();
-    let wish = |place: Place| {
-        let held = held.get(&place).and_then(Option::as_ref);
-        let wanted = at(&place, objects, places_of, held, now);
-        (place, wanted)
+    let in_force = objects.iter().filter(|object| is_shown(&object.status) || is_withdrawing(&object.status));
+    // Asked once: with many releases it is asked for each of their places otherwise.
+    let in_force: Vec<InForce<'_>> =
+        in_force.map(|object| InForce { object, places: object.spec.as_ref().ok().map(places_of) }).collect();
+    let named = in_force.iter().filter_map(|one| one.places.as_ref()).flatten();
+    let all: BTreeSet<&Place> = named.chain(held.keys()).filter(|place| place.namespace == namespace).collect();
+    let wish = |place: &Place| {
+        let held = held.get(place).and_then(Option::as_ref);
+        (place.clone(), at(place, &in_force, held, now))
     };
     all.into_iter().map(wish).collect()
 }
 
-fn at(place: &Place, objects: &[Object], places_of: PlacesOf<'_>, held: Option<&RawConfig>, now: Millis) -> Wanted {
-    let groups: Vec<RawGroup> =
-        objects.iter().filter_map(|object| group(place, object, places_of, held, now)).collect();
-    let awaited = objects.iter().any(|object| is_withdrawing(&object.status) && is_at(place, object, places_of));
+/// A release that has something to say to proxies.
+struct InForce<'a> {
+    object: &'a Object,
+    /// Where; of a release that cannot be read, nobody knows.
+    places: Option<BTreeSet<Place>>,
+}
+
+fn at(place: &Place, in_force: &[InForce<'_>], held: Option<&RawConfig>, now: Millis) -> Wanted {
+    let groups: Vec<RawGroup> = in_force.iter().filter_map(|one| group(place, one, held, now)).collect();
+    let is_at = |one: &InForce<'_>| one.places.as_ref().is_none_or(|places| places.contains(place));
+    let awaited = in_force.iter().any(|one| is_withdrawing(&one.object.status) && is_at(one));
     if groups.is_empty() && !awaited { Wanted::Inert } else { Wanted::Document(groups) }
+}
+
+fn is_shown(status: &Status) -> bool {
+    status.exposure != Exposure::Absent
 }
 
 fn is_withdrawing(status: &Status) -> bool {
     status.exposure == Exposure::Absent && matches!(status.phase, Phase::RollingBack | Phase::Promoting)
 }
 
-/// Of a release that cannot be read, nobody knows where it was.
-fn is_at(place: &Place, object: &Object, places_of: PlacesOf<'_>) -> bool {
-    object.spec.as_ref().map_or(true, |release| places_of(release).contains(place))
-}
-
-fn group(
-    place: &Place,
-    object: &Object,
-    places_of: PlacesOf<'_>,
-    held: Option<&RawConfig>,
-    now: Millis,
-) -> Option<RawGroup> {
-    if object.status.exposure == Exposure::Absent {
+fn group(place: &Place, one: &InForce<'_>, held: Option<&RawConfig>, now: Millis) -> Option<RawGroup> {
+    let object = one.object;
+    if !is_shown(&object.status) {
         return None;
     }
     let last = held.and_then(|document| document.groups.iter().find(|group| group.rollout == object.id));
-    let Ok(release) = &object.spec else { return last.cloned() };
-    if !places_of(release).contains(place) {
+    let (Ok(release), Some(places)) = (&object.spec, &one.places) else { return last.cloned() };
+    if !places.contains(place) {
         return None;
     }
     let status = &object.status;

@@ -1,6 +1,7 @@
 //! Which release has a group. There is no object for a group: its oldest unfinished release owns it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::seams::Object;
 use super::status::{Exposure, Phase, Status};
@@ -11,21 +12,23 @@ use crate::release::Release;
 pub(super) struct Owner {
     pub(super) id: String,
     uid: String,
+    /// Where it stands among all.
+    index: usize,
     /// Whether it holds the group for good, or only comes before all others.
     has_begun: bool,
 }
 
 /// By namespace and group the release that has it: the oldest that is not finished and could begin. One
 /// that runs keeps its group even if an older one, once mended, would like to have it.
-pub(super) fn owners(objects: &[Object]) -> BTreeMap<(String, String), Owner> {
+pub(super) fn owners(objects: &[Arc<Object>]) -> BTreeMap<(String, String), Owner> {
     let mut owners: BTreeMap<(String, String), Owner> = BTreeMap::new();
-    for object in objects {
+    for (index, object) in objects.iter().enumerate() {
         let Some(key) = group_of(object) else { continue };
         let has_begun = has_begun(object);
         let could_begin = could_begin(object);
         let comes_first = owners.get(&key).is_none_or(|owner| has_begun && !owner.has_begun);
         if (has_begun || could_begin) && comes_first {
-            owners.insert(key, Owner { id: object.id.clone(), uid: object.uid.clone(), has_begun });
+            owners.insert(key, Owner { id: object.id.clone(), uid: object.uid.clone(), index, has_begun });
         }
     }
     owners
@@ -41,24 +44,19 @@ pub(super) fn owner<'a>(owners: &'a BTreeMap<(String, String), Owner>, object: &
 }
 
 /// The releases of other groups that come before this one: they have begun, or could and are older.
-/// `objects` are in the order of their age.
+/// `objects` are in the order of their age. Only owners can be rivals, so this looks at no other.
 pub(super) fn rivals<'a>(
-    objects: &'a [Object],
+    objects: &'a [Arc<Object>],
     owners: &BTreeMap<(String, String), Owner>,
     index: usize,
 ) -> Vec<&'a Release> {
     let Some(object) = objects.get(index) else { return Vec::new() };
-    let group = group_of(object);
-    let comes_before = |at: usize, other: &Object| match (has_begun(other), has_begun(object)) {
-        (true, true) | (false, false) => at < index,
-        (begun, _) => begun,
-    };
-    let is_rival = |(at, other): &(usize, &Object)| {
-        let key = group_of(other);
-        let owns = key.as_ref().and_then(|key| owners.get(key)).is_some_and(|owner| owner.uid == other.uid);
-        owns && key != group && comes_before(*at, other)
-    };
-    objects.iter().enumerate().filter(is_rival).filter_map(|(_, other)| other.spec.as_ref().ok()).collect()
+    let (group, begun) = (group_of(object), has_begun(object));
+    let comes_before = |owner: &Owner| if owner.has_begun == begun { owner.index < index } else { owner.has_begun };
+    let others = owners.iter().filter(|(key, owner)| Some(*key) != group.as_ref() && comes_before(owner));
+    let mut rivals: Vec<usize> = others.map(|(_, owner)| owner.index).collect();
+    rivals.sort_unstable();
+    rivals.into_iter().filter_map(|at| objects.get(at)?.spec.as_ref().ok()).collect()
 }
 
 fn has_begun(object: &Object) -> bool {

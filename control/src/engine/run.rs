@@ -3,15 +3,22 @@
 //! What is decided is kept before it is delivered, and both are refused by the world when somebody else
 //! has changed the same thing, so a controller that is killed, or that has lost its lease without knowing
 //! it, leaves nothing half done that the next one would not finish.
+//!
+//! What a pass costs: a release at rest, a comparison of pointers and of a few numbers (see
+//! [`super::memory`]); one that is looked at, its questions to the ground, and its rivals; a delivery, the
+//! groups of the releases that are in the config of proxies. Releases that wait or have ended are in none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Millis;
 use super::decide::{Action, Decision, decide};
 use super::documents::{self, Basis};
 use super::healing::Healing;
+use super::memory::{Memory, Rest, awaits_proxies};
 use super::news::{News, news};
-use super::owners::{Owner, owner, owners, rivals};
+use super::owners::{owner, owners, rivals};
+pub use super::pass::Pass;
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase, Status};
@@ -20,10 +27,6 @@ use crate::release::overlap;
 
 /// A status in which only counts have changed is kept at most this often.
 const COUNTS_EVERY_MS: Millis = 2_000;
-/// A release in which nothing happens is looked at this often all the same.
-const REST_MS: Millis = 5_000;
-/// What failed is tried again after this.
-const AGAIN_MS: Millis = 1_000;
 
 /// The engine. All of its memory can be lost at any time.
 #[derive(Debug)]
@@ -39,44 +42,9 @@ pub struct Engine<S, D, G> {
     /// Namespaces that do not exist.
     gone: BTreeSet<String>,
     healing: Healing,
+    /// When the slots of a place have to be renewed, of what was delivered there.
+    renewals: BTreeMap<Place, Millis>,
     first: bool,
-}
-
-#[derive(Debug, Default)]
-struct Memory {
-    basis: Option<Basis>,
-    namespaces: BTreeSet<String>,
-    /// Namespaces to which what the status says has not been delivered yet.
-    undelivered: BTreeSet<String>,
-    /// The generations by which it was delivered. Later ones hold it too: where many releases meet, some
-    /// other moves all the time, and whoever waited for the newest would wait for ever.
-    generations: BTreeMap<Place, u64>,
-    saved_ms: Millis,
-    rest: Option<Rest>,
-}
-
-/// A look at a release that found nothing to do, and what it depended on.
-#[derive(Debug)]
-struct Rest {
-    fence: String,
-    owner: Option<String>,
-    stamp: u64,
-    until: Millis,
-}
-
-/// What a pass came to.
-#[derive(Debug, Default)]
-pub struct Pass {
-    /// When to look again even if nothing is heard; the caller also looks when something is.
-    pub wake_at: Option<Millis>,
-    /// True when something was changed, so that looking again at once may find more to do.
-    pub changed: bool,
-    /// True while proxies are waited for, so that asking them often is worth it.
-    pub awaits_proxies: bool,
-    /// Namespaces whose proxies got their config again because some had crashed.
-    pub healed: Vec<String>,
-    /// What went wrong; it will be tried again.
-    pub errors: Vec<(String, SeamError)>,
 }
 
 /// What is wrong with a release beside those of other groups that come before it.
@@ -100,6 +68,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             stopped: BTreeSet::new(),
             gone: BTreeSet::new(),
             healing: Healing::default(),
+            renewals: BTreeMap::new(),
             first: true,
         }
     }
@@ -109,12 +78,13 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         let mut pass = Pass::default();
         let mut objects = self.store.releases();
         objects.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
-        let owners = owners(&objects);
+        let (owners, stamp) = (owners(&objects), self.ground.stamp());
         let mut later = Vec::new();
         for index in 0..objects.len() {
             let object = &objects[index];
             let busy = owner(&owners, object);
-            if let Some(until) = self.rests(object, busy, now) {
+            let memory = self.memory.get(&object.uid);
+            if let Some(until) = memory.and_then(|memory| memory.rests(object, busy, stamp, now)) {
                 pass.wake(Some(until));
                 continue;
             }
@@ -122,7 +92,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             seen.problems.extend(overlaps(object, &rivals(&objects, &owners, index)));
             let object = &mut objects[index];
             let decision = decide(&object.spec, &object.status, &seen, now);
-            let rest = self.rest(object, busy, &decision, now);
+            let rest = Rest::after(object, busy, stamp, &decision, now);
             pass.awaits_proxies |= awaits_proxies(&decision.status);
             pass.wake(decision.wake_at);
             let actions = decision.actions.clone();
@@ -138,28 +108,6 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             self.act(&objects[index], action, &mut pass).await;
         }
         pass
-    }
-
-    /// Until when a release needs no look, if nothing that it depends on has changed since the last one.
-    fn rests(&self, object: &Object, busy: Option<&Owner>, now: Millis) -> Option<Millis> {
-        let rest = self.memory.get(&object.uid)?.rest.as_ref()?;
-        let same = rest.fence == object.fence
-            && rest.owner.as_deref() == busy.map(|owner| owner.id.as_str())
-            && self.ground.stamp() == Some(rest.stamp);
-        (same && now < rest.until).then_some(rest.until)
-    }
-
-    /// A look that changed nothing, and waits for no proxy, holds for a while.
-    fn rest(&self, object: &Object, busy: Option<&Owner>, decision: &Decision, now: Millis) -> Option<Rest> {
-        let stamp = self.ground.stamp()?;
-        let quiet = decision.status == object.status && decision.actions.is_empty();
-        let until = decision.wake_at.unwrap_or(Millis::MAX).min(now.saturating_add(REST_MS));
-        (quiet && !awaits_proxies(&decision.status)).then(|| Rest {
-            fence: object.fence.clone(),
-            owner: busy.map(|owner| owner.id.clone()),
-            stamp,
-            until,
-        })
     }
 
     fn see(&self, object: &Object, busy: Option<String>) -> Seen {
@@ -204,10 +152,10 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     }
 
     /// Keeps a decision. Returns whether what was decided may be acted upon.
-    async fn keep(&mut self, object: &mut Object, decision: Decision, now: Millis, pass: &mut Pass) -> bool {
+    async fn keep(&mut self, object: &mut Arc<Object>, decision: Decision, now: Millis, pass: &mut Pass) -> bool {
         if decision.actions.contains(&Action::Hold) && !object.held {
             match self.store.hold(object).await {
-                Ok(held) => *object = held,
+                Ok(held) => *object = Arc::new(held),
                 Err(error) => return pass.fail(&object.id, error, now),
             }
         }
@@ -226,13 +174,13 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         match result {
             Ok(saved) => {
                 self.memory.entry(object.uid.clone()).or_default().saved_ms = now;
-                *object = saved;
+                *object = Arc::new(saved);
                 pass.changed = true;
                 true
             }
             // Taking back must not depend on being able to write it down.
             Err(error) if withdraws(&object.status, &status) && !matches!(error, SeamError::Conflict { .. }) => {
-                object.status = status;
+                Arc::make_mut(object).status = status;
                 pass.fail(&object.id, error, now)
             }
             Err(error) => pass.fail(&object.id, error, now),
@@ -246,26 +194,13 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     }
 
     /// Finds the namespaces whose documents may have changed.
-    fn find_dirty(&mut self, objects: &[Object]) {
-        let mut gone: BTreeSet<String> = self.memory.keys().cloned().collect();
+    fn find_dirty(&mut self, objects: &[Arc<Object>]) {
         for object in objects {
-            gone.remove(&object.uid);
-            let namespaces: BTreeSet<String> = match &object.spec {
-                Ok(release) => self.delivery.places_of(release).into_iter().map(|place| place.namespace).collect(),
-                Err(_) => self.delivery.places().into_iter().map(|place| place.namespace).collect(),
-            };
-            let memory = self.memory.entry(object.uid.clone()).or_default();
-            let same = memory.basis.as_ref().is_some_and(|basis| basis.is_of(object));
-            if !same || memory.namespaces != namespaces {
-                self.dirty.extend(memory.namespaces.iter().chain(&namespaces).cloned());
-                memory.basis = Some(Basis::of(object));
-                memory.undelivered = namespaces.clone();
-                memory.generations.clear();
-                memory.namespaces = namespaces;
-            }
+            self.compare(object);
         }
-        for uid in gone {
-            if let Some(memory) = self.memory.remove(&uid) {
+        if self.memory.len() > objects.len() {
+            let here: BTreeSet<&str> = objects.iter().map(|object| object.uid.as_str()).collect();
+            for (_, memory) in self.memory.extract_if(.., |uid, _| !here.contains(uid.as_str())) {
                 self.dirty.extend(memory.namespaces);
             }
         }
@@ -277,8 +212,29 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         self.dirty.extend(lifted);
     }
 
+    /// Compares a release with what its documents were made of last. Most are the very same object.
+    fn compare(&mut self, object: &Arc<Object>) {
+        let memory = self.memory.entry(object.uid.clone()).or_default();
+        if memory.known.as_ref().is_some_and(|known| Arc::ptr_eq(known, object)) && object.spec.is_ok() {
+            return;
+        }
+        let namespaces: BTreeSet<String> = match &object.spec {
+            Ok(release) => self.delivery.places_of(release).into_iter().map(|place| place.namespace).collect(),
+            Err(_) => self.delivery.places().into_iter().map(|place| place.namespace).collect(),
+        };
+        let same = memory.basis.as_ref().is_some_and(|basis| basis.is_of(object));
+        if !same || memory.namespaces != namespaces {
+            self.dirty.extend(memory.namespaces.iter().chain(&namespaces).cloned());
+            memory.basis = Some(Basis::of(object));
+            memory.undelivered = namespaces.clone();
+            memory.generations.clear();
+            memory.namespaces = namespaces;
+        }
+        memory.known = Some(Arc::clone(object));
+    }
+
     /// Filters that crashed get their config again, as often as is safe.
-    fn heal(&mut self, objects: &[Object], now: Millis, pass: &mut Pass) {
+    fn heal(&mut self, objects: &[Arc<Object>], now: Millis, pass: &mut Pass) {
         let shown = objects.iter().filter(|object| object.status.exposure != Exposure::Absent);
         let wounded = shown.filter_map(|object| object.spec.as_ref().ok()).flat_map(|one| self.ground.wounded(one));
         for namespace in self.healing.due(&wounded.collect(), now) {
@@ -288,11 +244,12 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         }
     }
 
-    async fn deliver(&mut self, objects: &[Object], now: Millis, pass: &mut Pass) {
+    async fn deliver(&mut self, objects: &[Arc<Object>], now: Millis, pass: &mut Pass) {
         self.find_renewals(now, pass);
         for namespace in std::mem::take(&mut self.dirty) {
             if self.delivery.is_stopped(&namespace) {
                 self.generations.retain(|place, _| place.namespace != namespace);
+                self.renewals.retain(|place, _| place.namespace != namespace);
                 self.stopped.insert(namespace);
                 continue;
             }
@@ -309,6 +266,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
                     self.generations.retain(|place, _| place.namespace != namespace);
                     pass.changed |= before != self.generations.len() + generations.len();
                     self.generations.extend(generations);
+                    self.note_renewals(&namespace);
                 }
                 Err(error) => {
                     if matches!(error, SeamError::Gone { .. }) {
@@ -328,14 +286,20 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         }
     }
 
+    fn note_renewals(&mut self, namespace: &str) {
+        self.renewals.retain(|place, _| place.namespace != namespace);
+        let here = self.generations.keys().filter(|place| place.namespace == namespace && place.side.chooses());
+        let renewal = |place: &Place| Some((place.clone(), documents::renewal(&self.delivery.held(place)?)?));
+        self.renewals.extend(here.filter_map(renewal));
+    }
+
     /// Slots that are about to expire are renewed by making their documents again.
     fn find_renewals(&mut self, now: Millis, pass: &mut Pass) {
-        for place in self.generations.keys().filter(|place| place.side.chooses()) {
-            let Some(at) = self.delivery.held(place).as_ref().and_then(documents::renewal) else { continue };
-            if at <= now {
+        for (place, at) in &self.renewals {
+            if *at <= now {
                 self.dirty.insert(place.namespace.clone());
             } else {
-                pass.wake(Some(at));
+                pass.wake(Some(*at));
             }
         }
     }
@@ -375,29 +339,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     }
 }
 
-fn awaits_proxies(status: &Status) -> bool {
-    use super::status::WaitReason;
-    status.waiting.as_ref().is_some_and(|waiting| waiting.reason == WaitReason::Acknowledgement)
-}
-
 /// Whether a status takes lanes back.
 fn withdraws(before: &Status, after: &Status) -> bool {
     after.phase == Phase::RollingBack && before.phase != Phase::RollingBack
-}
-
-// === impl Pass ===
-
-impl Pass {
-    fn wake(&mut self, at: Option<Millis>) {
-        self.wake_at = match (self.wake_at, at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-    }
-
-    fn fail(&mut self, what: &str, error: SeamError, now: Millis) -> bool {
-        self.wake(Some(now.saturating_add(AGAIN_MS)));
-        self.errors.push((what.into(), error));
-        false
-    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
 
 use graylane_policy::raw::{RawConfig, RawGroup};
 
@@ -101,8 +102,9 @@ pub enum SeamError {
 
 /// Where releases are kept.
 pub trait Store {
-    /// Every release, as last heard or written.
-    fn releases(&self) -> Vec<Object>;
+    /// Every release, as last heard or written. One that has not changed is best given as the same object
+    /// again: then the engine sees at a glance that there is nothing new.
+    fn releases(&self) -> Vec<Arc<Object>>;
 
     /// Replaces the status of an object and returns the object as it is then. New entries
     /// of its history become events for whoever watches.

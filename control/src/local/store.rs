@@ -226,12 +226,13 @@ fn bare(id: &str) -> Release {
 
 impl Store for Releases {
     /// A folder that cannot be read for a moment withdraws nothing.
-    fn releases(&self) -> Vec<Object> {
-        match self.read() {
+    fn releases(&self) -> Vec<Arc<Object>> {
+        let objects = match self.read() {
             Ok((objects, _)) => objects,
             // `problems` tells why.
             Err(_) => self.memory().objects.values().cloned().collect(),
-        }
+        };
+        objects.into_iter().map(Arc::new).collect()
     }
 
     async fn save(&self, object: &Object, status: &Status) -> Result<Object, SeamError> {

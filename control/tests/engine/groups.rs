@@ -84,3 +84,27 @@ fn two_groups_of_one_header_do_not_meet_on_a_proxy() {
     assert_eq!(refused.phase, Phase::Invalid);
     assert!(refused.message.contains("spec.carriedHeader: "), "{}", refused.message);
 }
+
+#[test]
+fn one_that_waits_for_its_group_or_has_ended_is_not_looked_at_again_and_again() {
+    let world = crate::world::World::shop();
+    world.add("autumn", &with_group(TWO_STEPS));
+    world.add("summer", &with_group(TWO_STEPS));
+    world.add("winter", &with_group(TWO_STEPS));
+    let mut story = Story::new(world);
+    story.wait(1_000);
+    story.world.ask("autumn", Verb::Abort);
+    story.until_phase(Phase::Paused);
+    story.wait(3_000);
+    story.world.lock().looks.clear();
+    for round in 0..100 {
+        // Something changes, of which only the release that moves need know.
+        let ready = 4 + round % 2;
+        story.world.lock().stable.values_mut().for_each(|one| one.replicas.ready = ready);
+        story.wait(100);
+    }
+    let looks = story.world.lock().looks.clone();
+    assert!(looks["shop/summer"] >= 90, "{looks:?}");
+    assert!(!looks.contains_key("shop/autumn"), "it has ended: {looks:?}");
+    assert!(looks.get("shop/winter").is_none_or(|looks| *looks <= 1), "it waits: {looks:?}");
+}

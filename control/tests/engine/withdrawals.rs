@@ -110,3 +110,19 @@ fn a_namespace_that_does_not_exist_does_not_keep_a_deleted_release() {
     story.wait(61_000);
     assert!(story.world.lock().objects.is_empty());
 }
+
+#[test]
+fn one_that_has_ended_asks_for_nothing_once_its_config_is_taken_away() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.world.ask("summer", graylane::engine::request::Verb::Abort);
+    story.until_phase(Phase::RolledBack);
+    story.wait(5_000);
+    assert!(story.world.lock().is_inert("istio-ingress", Side::Gateway), "kept for proxies that start");
+    // The namespaces are uninstalled.
+    story.world.lock().held.clear();
+    story.world.lock().disturbed.extend(["istio-ingress".into(), "shop".into()]);
+    story.restart();
+    story.wait(60_000);
+    assert!(story.world.lock().held.is_empty(), "{:?}", story.world.lock().held);
+}

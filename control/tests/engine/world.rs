@@ -40,6 +40,8 @@ pub struct Inner {
     /// Operations that never answer, and whether they take effect before.
     pub deaths: BTreeMap<u64, bool>,
     pub away: bool,
+    /// How often somebody has looked at the lanes of a release, by its id.
+    pub looks: BTreeMap<String, u32>,
     fence: u64,
 }
 
@@ -228,8 +230,8 @@ fn weights(groups: &[graylane_policy::raw::RawGroup]) -> BTreeMap<String, u32> {
 // === impl seams ===
 
 impl Store for World {
-    fn releases(&self) -> Vec<Object> {
-        self.lock().objects.values().cloned().collect()
+    fn releases(&self) -> Vec<Arc<Object>> {
+        self.lock().objects.values().cloned().map(Arc::new).collect()
     }
 
     async fn save(&self, object: &Object, status: &Status) -> Result<Object, SeamError> {
@@ -329,8 +331,10 @@ impl Ground for World {
         self.lock().problems.clone()
     }
 
-    fn versions(&self, _: &Release) -> BTreeMap<Version, Replicas> {
-        self.lock().lanes.clone()
+    fn versions(&self, release: &Release) -> BTreeMap<Version, Replicas> {
+        let mut inner = self.lock();
+        *inner.looks.entry(release.id()).or_default() += 1;
+        inner.lanes.clone()
     }
 
     fn stable(&self, _: &Release) -> BTreeMap<String, Replicas> {
