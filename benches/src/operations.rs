@@ -62,6 +62,7 @@ fn decide_encoded<'p>(policy: &'p Policy, encoded: &[u8]) -> &'p str {
         workload: "orders",
         note: None,
         tags: &[],
+        braked: &[],
     });
     match (decision.choices.first(), policy.groups().first()) {
         (Some(choice), Some(group)) => group.lane_name(choice.lane),

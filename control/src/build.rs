@@ -83,6 +83,7 @@ pub fn group(side: Side, running: &Running) -> RawGroup {
         baggage: release.baggage,
         client_marks: client_marks(side, release),
         entry: side.chooses().then(|| entry(running)),
+        brake: None,
         lanes: RawLanes {
             names: release.lanes.clone(),
             destinations: release.members.iter().map(|member| destination(member, running)).collect(),

@@ -194,7 +194,7 @@ fn names(policy: &Policy, group: usize, lane: LaneId) -> (&str, &str) {
 fn source_of(reason: Reason) -> &'static str {
     match reason {
         Reason::Header | Reason::Baggage | Reason::Pod | Reason::Trace | Reason::None => reason.as_str(),
-        Reason::Tag | Reason::Rule | Reason::Slot | Reason::Expired => "entry",
+        Reason::Tag | Reason::Rule | Reason::Slot | Reason::Expired | Reason::Brake => "entry",
     }
 }
 

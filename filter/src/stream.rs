@@ -57,6 +57,7 @@ impl<H: Host> Stream<H> {
             workload: &active.workload,
             note: None,
             tags: &[],
+            braked: &[],
         };
         let trace = active.policy.trace_id(&headers);
         let note =

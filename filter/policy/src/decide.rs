@@ -6,6 +6,7 @@ mod choose;
 mod writes;
 
 use crate::authority::Authority;
+use crate::brake::GroupLane;
 use crate::field::{Facts, Values, is_grpc};
 use crate::headers::Captured;
 use crate::lane::{Cohort, LaneId, Reason, STABLE};
@@ -37,6 +38,8 @@ pub struct Inputs<'r> {
     pub note: Option<&'r Note>,
     /// Lanes from signed tags whose signature was verified. The seam for them: nothing issues tags yet.
     pub tags: &'r [NotedLane],
+    /// Lanes whose brake has tripped on this proxy: weights send nobody there.
+    pub braked: &'r [GroupLane],
 }
 
 /// A group's lane, and why.

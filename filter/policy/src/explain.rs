@@ -110,6 +110,7 @@ pub fn explain(policy: &Policy, request: &Request) -> Explanation {
         workload: "",
         note: None,
         tags: &[],
+        braked: &[],
     };
     let decision = policy.decide(&inputs);
     let facts = Facts { headers: &captured, peer: inputs.peer, claims: &claims };
@@ -191,6 +192,7 @@ fn why(group: &Group, choice: &Choice, rule: Option<&str>, lane: &str) -> String
         Reason::Pod => format!("the calling pod is of lane {lane}"),
         Reason::Trace => format!("the trace was seen in lane {lane}"),
         Reason::Expired => "the slot table has lapsed, so weights pick nobody".into(),
+        Reason::Brake => "the brake of the lane has tripped, so weights pick nobody for it".into(),
         Reason::None => "nothing names a lane".into(),
     }
 }

@@ -41,6 +41,8 @@ pub enum Reason {
     Trace,
     /// The slot table has lapsed, so weights pick nobody.
     Expired,
+    /// The lane's brake has tripped on this proxy, so weights send nobody there.
+    Brake,
     /// Nothing names a lane.
     None,
 }
@@ -98,6 +100,7 @@ impl Reason {
             Self::Pod => "pod",
             Self::Trace => "trace",
             Self::Expired => "expired",
+            Self::Brake => "brake",
             Self::None => "none",
         }
     }

@@ -13,6 +13,7 @@
 
 pub mod authority;
 pub mod baggage;
+pub mod brake;
 mod bytes;
 mod check;
 mod condition;

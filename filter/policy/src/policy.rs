@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use crate::authority::Authority;
+use crate::brake::Brake;
 use crate::condition::Condition;
 use crate::field::{Field, FieldId};
 use crate::headers::{Captured, HeaderId, HeaderTable};
@@ -64,6 +65,7 @@ pub struct Group {
     pub(crate) baggage_key: Option<String>,
     pub(crate) client_marks: ClientMarks,
     pub(crate) entry: Option<Entry>,
+    pub(crate) brake: Option<Brake>,
     /// Names by [`LaneId`]; the first is `stable`.
     pub(crate) lanes: Vec<String>,
     pub(crate) trace: Option<Trace>,
@@ -244,6 +246,15 @@ pub struct PodLane {
     pub lane: LaneId,
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// Whether weights may put a request in this lane.
+    pub(crate) fn may_pick(&self, lane: LaneId) -> bool {
+        self.slots.as_ref().is_some_and(|slots| slots.runs.iter().any(|(_, picked)| *picked == lane))
+    }
+}
+
 // === impl Group ===
 
 impl Group {
@@ -287,6 +298,11 @@ impl Group {
     /// Name of a rule, by its position.
     pub fn rule_name(&self, rule: u32) -> Option<&str> {
         self.entry.as_ref()?.rules.get(rule as usize).map(|rule| rule.name.as_str())
+    }
+
+    /// Its local brake.
+    pub fn brake(&self) -> Option<&Brake> {
+        self.brake.as_ref()
     }
 
     /// The cookie this group issues.

@@ -6,6 +6,9 @@
 //! `graylane` (which writes) use these types, so the two cannot drift apart. A member or a variant
 //! that is added here is added to `shape/document.rs` too, by which documents are read.
 
+mod brake;
+
+pub use brake::RawBrake;
 use serde::{Deserialize, Serialize};
 
 use crate::number::Number;
@@ -69,6 +72,9 @@ pub struct RawGroup {
     /// How a lane is chosen; only on proxies that are an entry of the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<RawEntry>,
+    /// The local brake. Absent: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brake: Option<RawBrake>,
     /// What every hop needs to keep a request in its lane.
     pub lanes: RawLanes,
 }

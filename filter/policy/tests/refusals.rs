@@ -176,3 +176,14 @@ fn an_expression_that_would_grow_without_bound_is_refused() {
         refusal(&document("gateway", rule(is(json!({"header": "h"}), json!({"regex": "(((a{99}){99}){99}){99}"})))));
     assert_eq!(error.problems().len(), 1, "{error}");
 }
+
+#[test]
+fn a_brake_that_makes_no_sense_is_refused_with_its_mend() {
+    let mut bad = plain("inbound");
+    bad["groups"][0]["brake"] = json!({"evidence": 19, "attempt": ""});
+    let base = "groups[0].brake";
+    assert_eq!(paths(&bad), [format!("{base}.evidence"), format!("{base}.attempt"), base.to_owned()]);
+    let mut good = plain("outbound");
+    good["groups"][0]["brake"] = json!({"evidence": 20, "attempt": "shop/summer#1", "released": 3});
+    assert!(Policy::parse(good.to_string().as_bytes()).is_ok());
+}

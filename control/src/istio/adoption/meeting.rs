@@ -66,6 +66,7 @@ fn carrying(header: &str) -> RawConfig {
         baggage: false,
         client_marks: None,
         entry: None,
+        brake: None,
         lanes: RawLanes { names: vec!["canary".to_owned()], destinations: Vec::new(), trace: None },
     };
     RawConfig { version: VERSION, generation: 1, role: Role::Gateway, entry_only: false, groups: vec![group] }

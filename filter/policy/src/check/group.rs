@@ -1,14 +1,17 @@
 //! One lane group: names, marks, destinations.
 
+use std::ops::RangeInclusive;
+
 use hashbrown::HashMap;
 
 use crate::authority::Authority;
+use crate::brake::Brake;
 use crate::headers::UNTRUSTED_PREFIX;
 use crate::lane::LaneId;
 use crate::path::Path;
-use crate::policy::{Carried, Destination, Group, Trace};
+use crate::policy::{Carried, Destination, Entry, Group, Trace};
 use crate::problem::{Problems, Shown};
-use crate::raw::{ClientMarks, RawConfig, RawDestination, RawGroup, RawTrace, Role};
+use crate::raw::{ClientMarks, RawBrake, RawConfig, RawDestination, RawGroup, RawTrace, Role};
 use crate::slots::STABLE;
 
 use super::fields::Fields;
@@ -18,6 +21,8 @@ use super::{entry, names};
 const MAX_LANES: usize = 1_000;
 /// Most latency objectives of a destination.
 const MAX_OBJECTIVES: usize = 8;
+/// Evidence a brake may ask for: a chance of 5 in 100, or of one in 10^15.
+const EVIDENCE: RangeInclusive<u64> = 20..=1_000_000_000_000_000;
 
 /// The group being checked and what stands around it.
 pub(super) struct Place<'p> {
@@ -50,8 +55,9 @@ impl Place<'_> {
             },
             baggage_key: group.baggage.then(|| format!("graylane.{}", group.name)),
             client_marks: self.client_marks(group),
-            entry,
             trace: group.lanes.trace.as_ref().map(|trace| self.trace(trace)),
+            brake: group.brake.as_ref().map(|raw| self.brake(raw, group, &lanes, entry.as_ref())),
+            entry,
             lanes,
         }
     }
@@ -145,6 +151,30 @@ impl Place<'_> {
             &"write 100 to 600000",
         );
         Trace { workloads: raw.workloads.clone(), ttl_ms: raw.ttl_ms }
+    }
+
+    fn brake(&mut self, raw: &RawBrake, group: &RawGroup, lanes: &[String], entry: Option<&Entry>) -> Brake {
+        let path = self.path.key("brake");
+        self.problems.require(
+            EVIDENCE.contains(&raw.evidence),
+            &path.key("evidence"),
+            &format_args!("{} is no sensible amount of evidence", raw.evidence),
+            &"write proxies x lanes / chance of a false trip, 20 to 10^15",
+        );
+        let good = names::is_label_value(&raw.attempt);
+        let message = format_args!("`{}` names no attempt", Shown(&raw.attempt));
+        self.problems.require(good, &path.key("attempt"), &message, &"write the salt of the attempt");
+        self.problems.require(
+            self.raw.role != Role::Inbound || entry.is_some(),
+            &path,
+            &"an inbound side that is no entry makes no calls to compare",
+            &"leave brake out there",
+        );
+        let is_ready = |name: &String| group.lanes.destinations.iter().any(|member| member.ready.contains(name));
+        Brake::new(raw, &group.rollout, lanes, |lane, name| match entry {
+            Some(entry) => entry.may_pick(lane),
+            None => is_ready(name),
+        })
     }
 
     pub(super) fn destinations(

@@ -24,9 +24,16 @@ pub(super) fn choose(
         return choice;
     }
     match &group.entry {
-        Some(entry) => at_entry(entry, inputs, values),
+        Some(entry) => braked(at, inputs, at_entry(entry, inputs, values)),
         None => Choice::stable(Reason::None, Cohort::Slot),
     }
+}
+
+/// A pick by weight of a lane whose brake has tripped goes to stable. The unit keeps its slot, and a new
+/// one its cookie, for when the lane comes back.
+fn braked(at: usize, inputs: &Inputs<'_>, choice: Choice) -> Choice {
+    let stops = choice.reason == Reason::Slot && inputs.braked.contains(&(at, choice.lane));
+    if stops { Choice { lane: STABLE, reason: Reason::Brake, ..choice } } else { choice }
 }
 
 /// Whether marks that the client of this proxy sent are believed.

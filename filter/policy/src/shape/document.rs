@@ -113,7 +113,14 @@ object!(RawGroup {
     may baggage "baggage",
     may client_marks "clientMarks",
     may entry "entry",
+    may brake "brake",
     needed lanes "lanes",
+});
+
+object!(RawBrake {
+    needed evidence "evidence",
+    needed attempt "attempt",
+    may released "released",
 });
 
 choice!(ClientMarks = ClientMarks::Drop; {

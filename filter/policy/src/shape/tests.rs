@@ -43,6 +43,7 @@ fn whole() -> Value {
                     "cookie": {"name": "u", "maxAgeSeconds": 60, "path": "/x", "secure": true, "sameSite": "strict"}},
                 "claims": {"filter": "f", "key": "k"}
             },
+            "brake": {"evidence": 20_000, "attempt": "s", "released": 4},
             "lanes": {
                 "names": ["canary"],
                 "destinations": [{"service": "o.shop", "hosts": ["o"], "ready": ["canary"], "routeBy": "carried",

@@ -3,7 +3,7 @@
 
 use graylane_policy::headers::Captured;
 use graylane_policy::ring::Note;
-use graylane_policy::{Decision, Inputs, PodLane, Policy};
+use graylane_policy::{Decision, Inputs, LaneId, PodLane, Policy};
 use serde_json::{Value, json};
 
 /// A document with one group `shop`: lanes `canary` and `v2`, destination `orders`, ready in both.
@@ -50,6 +50,7 @@ pub struct Request {
     pub claims: Vec<Option<Vec<u8>>>,
     pub pod: Option<PodLane>,
     pub note: Option<Note>,
+    pub braked: Vec<(usize, LaneId)>,
 }
 
 impl Request {
@@ -82,6 +83,7 @@ impl Request {
             workload: "cart",
             note: self.note.as_ref(),
             tags: &[],
+            braked: &self.braked,
         }
     }
 
