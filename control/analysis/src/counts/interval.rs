@@ -1,0 +1,163 @@
+//! What happened between two moments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Cohort, Direction, Metric, Origin, Pick, Series, Source};
+
+/// Where requests count: destination, the lane that served, cohort.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cell {
+    /// The destination.
+    pub service: String,
+    /// The lane that served.
+    pub lane: String,
+    /// How the requests came to the lane.
+    pub cohort: Cohort,
+}
+
+/// Requests of one cell as their callers saw them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Answered requests, failed ones included.
+    pub requests: u64,
+    /// Failures.
+    pub failures: u64,
+    /// Requests whose status says that nobody answered: 502, 503, 504 or none.
+    pub unanswered: u64,
+    /// Requests slower than so many milliseconds.
+    pub slow: BTreeMap<u32, u64>,
+}
+
+/// Requests of one service and lane as its own proxies saw them; they attribute and never judge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inbound {
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Failures of its own.
+    pub own: u64,
+    /// Failures because a call below failed.
+    pub downstream: u64,
+    /// Failures while some call below failed.
+    pub unknown: u64,
+    /// Requests slower than so many milliseconds.
+    pub slow: BTreeMap<u32, u64>,
+}
+
+/// One edge of the call graph.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    /// The calling service; none for a gateway.
+    pub from: Option<String>,
+    /// The destination.
+    pub to: String,
+}
+
+/// Lane sources seen by a workload: (workload, lane, direction, source) to calls.
+pub type Contexts = BTreeMap<(String, String, Direction, Source), u64>;
+
+/// Which ratio objective, on which lane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RatioKey {
+    /// The service it belongs to.
+    pub service: String,
+    /// Name of the objective.
+    pub objective: String,
+    /// The lane.
+    pub lane: String,
+}
+
+/// An answer of Prometheus to a ratio objective, for this interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ratio {
+    /// Only the ratio, 0 to 1: judged as the handbook does, two windows in a row.
+    Value(f64),
+    /// Good events among all: judged like requests.
+    Counts {
+        /// Good events.
+        good: u64,
+        /// All events.
+        total: u64,
+    },
+}
+
+/// What happened between two moments, over all proxies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Interval {
+    /// Begin, Unix milliseconds.
+    pub from_ms: u64,
+    /// End, Unix milliseconds.
+    pub to_ms: u64,
+    /// Requests as callers saw them: these judge.
+    pub cells: BTreeMap<Cell, Tally>,
+    /// Requests as the called side saw them, by service and lane: these attribute.
+    pub inbound: BTreeMap<(String, String), Inbound>,
+    /// Requests that entered by weight, by lane: as gateways counted them, all destinations together.
+    pub entered: BTreeMap<String, u64>,
+    /// Picks and fallbacks by lane.
+    pub picks: BTreeMap<(String, Pick), u64>,
+    /// Where sidecars read the lane.
+    pub contexts: Contexts,
+    /// Calls by edge, all lanes together.
+    pub calls: BTreeMap<Call, u64>,
+    /// Ratio objectives, as the reader of Prometheus filled them in.
+    pub ratios: BTreeMap<RatioKey, Ratio>,
+    /// Intended weights while it lasted, in 1/10,000 by lane; filled in by the caller. A lane whose
+    /// weight changed within the interval is left out.
+    pub weights: BTreeMap<String, u32>,
+    /// Proxies that should have reported.
+    pub expected: u32,
+    /// Proxies that did.
+    pub reporting: u32,
+    /// Expected proxies that did not.
+    pub missing: BTreeSet<String>,
+}
+
+// === impl Interval ===
+
+impl Interval {
+    /// Adds the growth of one counter.
+    pub(super) fn add(&mut self, beside: Option<&str>, series: &Series, grown: u64) {
+        match series.metric {
+            Metric::LanePicks(pick) => *self.picks.entry((series.lane.clone(), pick)).or_default() += grown,
+            Metric::Context(source) => {
+                let key = (series.service.clone(), series.lane.clone(), series.direction, source);
+                *self.contexts.entry(key).or_default() += grown;
+            }
+            _ if series.direction == Direction::Inbound => self.add_inbound(series, grown),
+            _ => self.add_outcome(beside, series, grown),
+        }
+    }
+
+    fn add_inbound(&mut self, series: &Series, grown: u64) {
+        let inbound = self.inbound.entry((series.service.clone(), series.lane.clone())).or_default();
+        match (series.metric, series.origin) {
+            (Metric::Requests, _) => inbound.requests += grown,
+            (Metric::Failures, Some(Origin::Own)) => inbound.own += grown,
+            (Metric::Failures, Some(Origin::Downstream)) => inbound.downstream += grown,
+            (Metric::Failures, _) => inbound.unknown += grown,
+            (Metric::Slow(over_ms), _) => *inbound.slow.entry(over_ms).or_default() += grown,
+            (Metric::LanePicks(_) | Metric::Context(_), _) => {}
+        }
+    }
+
+    fn add_outcome(&mut self, beside: Option<&str>, series: &Series, grown: u64) {
+        let Series { service, lane, cohort, .. } = series.clone();
+        let tally = self.cells.entry(Cell { service, lane, cohort }).or_default();
+        match series.metric {
+            Metric::Requests => {
+                tally.requests += grown;
+                if matches!(series.status, Some(0 | 502 | 503 | 504)) {
+                    tally.unanswered += grown;
+                }
+                if series.direction == Direction::Gateway && series.cohort == Cohort::Slot {
+                    *self.entered.entry(series.lane.clone()).or_default() += grown;
+                }
+                let call = Call { from: beside.map(str::to_owned), to: series.service.clone() };
+                *self.calls.entry(call).or_default() += grown;
+            }
+            Metric::Failures => tally.failures += grown,
+            Metric::Slow(over_ms) => *tally.slow.entry(over_ms).or_default() += grown,
+            Metric::LanePicks(_) | Metric::Context(_) => {}
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The evidence on a release, and the verdict it carries.
+
+mod arm;
+pub mod bound;
+mod consecutive;
+mod family;
+mod harm;
+mod health;
+mod nats;
+mod ramp;
+mod recent;
+mod share;
+mod spread;
+mod trial;
+mod verdict;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use arm::{Arm, Pair};
+pub use consecutive::{IN_A_ROW, WINDOW_MS, Windows};
+pub use harm::RATIOS;
+pub use health::Health;
+pub use nats::Nats;
+pub use recent::Recent;
+pub use share::Share;
+pub use spread::Spread;
+pub use trial::Trial;
+pub use verdict::{Finding, FindingState, Outcome, PauseCause, Verdict};
+
+use crate::STABLE;
+use crate::counts::{Cell, Cohort, Interval, Ratio, RatioKey, Tally};
+use crate::locate::Sites;
+use crate::plan::{Objective, ObjectiveKind, Plan};
+use trial::Step;
+
+/// All that was learned of a lane so far. Small, and kept in the status of the release: a controller
+/// that was restarted goes on with it and decides exactly as if it had not been.
+///
+/// The default is no evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Evidence {
+    /// By service and objective.
+    pub(crate) trials: BTreeMap<String, BTreeMap<String, Trial>>,
+    /// The way of the traffic.
+    pub(crate) health: Health,
+    /// Where failures come from.
+    pub(crate) sites: Sites,
+}
+
+// === impl Evidence ===
+
+impl Evidence {
+    /// Takes what happened in an interval. Intervals come in order; one without a request of the lane
+    /// is welcome too: it shows how stable did before.
+    pub fn observe(&mut self, plan: &Plan, interval: &Interval) {
+        self.health.observe(plan, interval);
+        self.sites.observe(plan, interval);
+        let cap = family::cap(plan);
+        let with_unknown = self.health.may_compare_unknown();
+        for (service, objective) in plan.objectives() {
+            let trials = self.trials.entry(service.to_owned()).or_default();
+            let trial = trials.entry(objective.name.clone()).or_default();
+            match counts(plan, interval, service, objective, with_unknown) {
+                Counted::Pair(pair) => trial.observe(plan, &step(interval, objective, pair), cap),
+                Counted::Value(value) if value.is_finite() => trial.windows.close(value < objective.at_least()),
+                Counted::Value(_) | Counted::Nothing => {}
+            }
+        }
+    }
+
+    /// The trial of an objective.
+    pub fn trial(&self, service: &str, objective: &str) -> Option<&Trial> {
+        self.trials.get(service)?.get(objective)
+    }
+
+    /// The verdict on what was observed; `now` in Unix milliseconds decides only whether reports have
+    /// been missing for too long and whether the horizon has passed.
+    pub fn verdict(&self, plan: &Plan, now: u64) -> Verdict {
+        verdict::of(self, plan, now)
+    }
+}
+
+enum Counted {
+    Pair(Pair),
+    Value(f64),
+    Nothing,
+}
+
+fn step(interval: &Interval, objective: &Objective, pair: Pair) -> Step {
+    let forgives_start = matches!(objective.kind, ObjectiveKind::Latency { .. });
+    Step { pair, allowed: objective.allowed(), from_ms: interval.from_ms, to_ms: interval.to_ms, forgives_start }
+}
+
+fn counts(plan: &Plan, interval: &Interval, service: &str, objective: &Objective, with_unknown: bool) -> Counted {
+    if let ObjectiveKind::Ratio { .. } = objective.kind {
+        return ratio(plan, interval, service, objective);
+    }
+    let arm = |lane: &str| {
+        let mut sum = Arm::default();
+        for cohort in [Cohort::Slot, Cohort::Unknown] {
+            if cohort == Cohort::Slot || with_unknown {
+                let cell = Cell { service: service.to_owned(), lane: lane.to_owned(), cohort };
+                sum.add(interval.cells.get(&cell).map_or_else(Arm::default, |tally| outcome(tally, objective)));
+            }
+        }
+        sum
+    };
+    Counted::Pair(Pair { lane: arm(&plan.lane), stable: arm(STABLE) })
+}
+
+fn outcome(tally: &Tally, objective: &Objective) -> Arm {
+    let bad = match objective.kind {
+        ObjectiveKind::Latency { over_ms, .. } => tally.slow.get(&over_ms).copied().unwrap_or(0),
+        ObjectiveKind::SuccessRate { .. } | ObjectiveKind::Ratio { .. } => tally.failures,
+    };
+    Arm::new(tally.requests, bad)
+}
+
+fn ratio(plan: &Plan, interval: &Interval, service: &str, objective: &Objective) -> Counted {
+    let of = |lane: &str| {
+        let key = RatioKey { service: service.into(), objective: objective.name.clone(), lane: lane.into() };
+        interval.ratios.get(&key).copied()
+    };
+    let arm = |good: u64, total: u64| Arm::new(total, total.saturating_sub(good));
+    match (of(&plan.lane), of(STABLE)) {
+        (Some(Ratio::Value(value)), _) => Counted::Value(value),
+        (Some(Ratio::Counts { good, total }), Some(Ratio::Counts { good: stable_good, total: stable_total })) => {
+            Counted::Pair(Pair { lane: arm(good, total), stable: arm(stable_good, stable_total) })
+        }
+        (Some(Ratio::Counts { good, total }), _) => {
+            Counted::Pair(Pair { lane: arm(good, total), stable: Arm::default() })
+        }
+        (None, Some(Ratio::Counts { good, total })) => {
+            Counted::Pair(Pair { lane: Arm::default(), stable: arm(good, total) })
+        }
+        (None, _) => Counted::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,38 @@
+//! Whether traffic goes where it was sent: the lane's share, fallbacks, lanes lost on the way.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::arm::real;
+use super::nats::Nats;
+
+/// Users come with many requests each, so shares of requests scatter more than coin tosses: the
+/// logarithm of every bet on a share is divided by this.
+const USERS: f64 = 5.0;
+
+/// Evidence that a share is beyond a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Share(Nats);
+
+// === impl Share ===
+
+impl Share {
+    /// A bet that the share is `other`, against the bound `null`; `part` of `all` were counted.
+    pub fn bet(&mut self, part: u64, all: u64, null: f64, other: f64) {
+        let inside = |share: f64| share > 0.0 && share < 1.0;
+        if all == 0 || !inside(null) || !inside(other) {
+            return;
+        }
+        let (part, rest) = (real(part.min(all)), real(all - part.min(all)));
+        let step = part * f64::ln(other / null) + rest * f64::ln((1.0 - other) / (1.0 - null));
+        // Below zero there is nothing to win back: the share may go wrong at any time (CUSUM; Page 1954).
+        let next = self.0.plus((step / USERS).min(2.0));
+        self.0 = next.max(Nats::default());
+    }
+
+    /// Logarithm of the evidence.
+    pub fn get(self) -> f64 {
+        self.0.get()
+    }
+}

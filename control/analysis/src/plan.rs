@@ -1,0 +1,173 @@
+//! What a release is judged by, checked.
+
+mod check;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::PlanProblem;
+
+/// How the lane is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Method {
+    /// E-processes: the verdict comes as soon as the counts carry it.
+    #[default]
+    Sequential,
+    /// The handbook's rule: windows of 30 s, and two in a row below an objective fail.
+    Consecutive,
+}
+
+/// What an objective measures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ObjectiveKind {
+    /// Share of requests that did not fail, at least; 0.99 for "99%".
+    SuccessRate {
+        /// Between 0 and 1, both left out.
+        at_least: f64,
+    },
+    /// Share of requests that were not slower than a time, at least; p95 under 300 ms is 0.95 at 300.
+    Latency {
+        /// The time in milliseconds; the filter has to count it.
+        over_ms: u32,
+        /// Between 0 and 1, both left out.
+        at_least: f64,
+    },
+    /// A ratio from Prometheus, at least.
+    Ratio {
+        /// Between 0 and 1, both left out.
+        at_least: f64,
+    },
+}
+
+/// One objective of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Objective {
+    /// Its name, unique within the service; the verdict names it.
+    pub name: String,
+    /// What it measures.
+    pub kind: ObjectiveKind,
+}
+
+/// A service and what it has to keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServicePlan {
+    /// The `service` label: `name.namespace`.
+    pub service: String,
+    /// Its objectives.
+    pub objectives: Vec<Objective>,
+}
+
+/// The checked settings of one lane's judgement.
+///
+/// `Default` is the only source of defaults; [`Plan::new`] is the usual way to one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The lane that is judged.
+    pub lane: String,
+    /// How.
+    pub method: Method,
+    /// Chance that a good release is ever called bad, over all services and objectives; default 0.0005.
+    pub alpha: f64,
+    /// Chance that a release that breaks an objective is ever called verified; default 0.001.
+    pub alpha_pass: f64,
+    /// Harm that is accepted, as a factor of stable's rate; default 1.2.
+    pub margin: f64,
+    /// Harm that is accepted on top of it, as a share of requests; default 0.003. Less is reported
+    /// and never rolled back.
+    pub floor: f64,
+    /// Requests of the lane before anything but a failure is said of an objective; default 50.
+    pub min_requests: u64,
+    /// Failures of the lane without which it is never rolled back; default 3.
+    pub min_failures: u64,
+    /// Intervals that have to agree before a rollback, at least; default 3. One burst is one interval.
+    pub confirmations: u32,
+    /// Time after a service's first request in the lane during which it may be slow, in milliseconds;
+    /// default 10,000.
+    pub warm_up_ms: u64,
+    /// Share of the expected proxies that have to report; below it nothing is passed. Default 0.8.
+    pub quorum: f64,
+    /// Time without enough reports after which the verdict says that there is no data; default 3,000.
+    pub silence_ms: u64,
+    /// Time after the lane's first request until an undecided release is called unverified; 0 is
+    /// never, and the default.
+    pub horizon_ms: u64,
+    /// Share of a service's lane requests that may be served by stable instead; default 0.05.
+    pub fallback_budget: f64,
+    /// Share of a workload's lane calls that must keep the lane; default 0.9.
+    pub integrity_floor: f64,
+    /// Share of all user requests that may be expected to fail because of the lane while it grows;
+    /// default 0.01. Bounds the `auto` ramp.
+    pub ramp_budget: f64,
+    /// The ramp's first weight, in 1/10,000; default 100 (1%).
+    pub ramp_start: u32,
+    /// The services and their objectives.
+    pub services: Vec<ServicePlan>,
+}
+
+// === impl Plan ===
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            lane: "canary".into(),
+            method: Method::default(),
+            alpha: 0.0005,
+            alpha_pass: 0.001,
+            margin: 1.2,
+            floor: 0.003,
+            min_requests: 50,
+            min_failures: 3,
+            confirmations: 3,
+            warm_up_ms: 10_000,
+            quorum: 0.8,
+            silence_ms: 3_000,
+            horizon_ms: 0,
+            fallback_budget: 0.05,
+            integrity_floor: 0.9,
+            ramp_budget: 0.01,
+            ramp_start: 100,
+            services: Vec::new(),
+        }
+    }
+}
+
+impl Plan {
+    /// A plan with defaults for a lane and its services.
+    ///
+    /// # Errors
+    /// All problems of the settings, as [`Plan::check`] finds them.
+    pub fn new(lane: &str, services: Vec<ServicePlan>) -> Result<Self, Vec<PlanProblem>> {
+        let plan = Self { lane: lane.to_owned(), services, ..Self::default() };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Every pair of service and objective, in the order of the plan.
+    pub fn objectives(&self) -> impl Iterator<Item = (&str, &Objective)> {
+        self.services
+            .iter()
+            .flat_map(|service| service.objectives.iter().map(move |objective| (service.service.as_str(), objective)))
+    }
+}
+
+// === impl Objective ===
+
+impl Objective {
+    /// The share of successes it asks for.
+    pub fn at_least(&self) -> f64 {
+        match self.kind {
+            ObjectiveKind::SuccessRate { at_least }
+            | ObjectiveKind::Latency { at_least, .. }
+            | ObjectiveKind::Ratio { at_least } => at_least,
+        }
+    }
+
+    /// The share of failures it allows.
+    pub fn allowed(&self) -> f64 {
+        1.0 - self.at_least()
+    }
+}
