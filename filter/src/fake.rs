@@ -23,6 +23,8 @@ pub struct FakeHost {
     pub now_ns: Cell<u64>,
     /// What `random` answers.
     pub random: Cell<[u64; 2]>,
+    /// How many of the next writes to shared data another worker is to win.
+    pub contended: Cell<u32>,
     /// Shared data and metrics, of the whole process.
     pub shared: Rc<Shared>,
     /// Period of the tick; 0 is off.
@@ -51,6 +53,13 @@ impl Shared {
     /// Names of all metrics.
     pub fn metric_names(&self) -> Vec<String> {
         self.metrics.borrow().iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Overwrites a shared-data value, whatever its version.
+    pub fn overwrite(&self, key: &str, value: &[u8]) {
+        let mut data = self.data.borrow_mut();
+        let version = data.get(key).map_or(0, |(_, version)| *version);
+        data.insert(key.into(), (value.to_vec(), version + 1));
     }
 
     /// Number of shared-data keys; the host never frees one.
@@ -136,6 +145,10 @@ impl Host for FakeHost {
 
     fn set_shared(&self, key: &str, value: &[u8], version: u32) -> bool {
         self.count("set_shared");
+        if let Some(left) = self.contended.get().checked_sub(1) {
+            self.contended.set(left);
+            return false;
+        }
         let mut data = self.shared.data.borrow_mut();
         let current = data.get(key).map_or(0, |(_, version)| *version);
         let matches = version == 0 || version == current;

@@ -11,6 +11,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod brake;
 pub mod cookie;
 #[cfg(any(test, feature = "fake"))]
 #[allow(clippy::indexing_slicing)]

@@ -7,6 +7,7 @@ use graylane_policy::hash::seed_of;
 use graylane_policy::metric::stat_name;
 use graylane_policy::{ConfigError, PodLane, Policy};
 
+use crate::brake::{self, Brakes};
 use crate::host::{Host, Level, MetricKind};
 use crate::meter::Meter;
 use crate::roster::{self, Entry};
@@ -24,12 +25,15 @@ pub struct Active<H> {
     pub policy: Policy,
     /// Its metrics.
     pub meter: Meter,
+    /// Its local brakes.
+    pub brakes: Brakes,
     /// The lane of the pod this proxy belongs to.
     pub pod: Option<PodLane>,
     /// WORKLOAD_NAME of that pod, or `unknown`.
     pub workload: String,
     document: u64,
     configured_unix_ms: Cell<Option<u64>>,
+    ticks: Cell<u32>,
 }
 
 /// Reads the document the host holds.
@@ -48,10 +52,12 @@ pub fn configure<H: Host>(host: &Rc<H>) -> Result<Active<H>, ConfigError> {
     Ok(Active {
         host: Rc::clone(host),
         meter: Meter::new(&policy, &workload),
+        brakes: Brakes::new(&policy),
         pod,
         workload,
         document: seed_of(&String::from_utf8_lossy(&json)),
         configured_unix_ms: Cell::new(None),
+        ticks: Cell::new(0),
         policy,
     })
 }
@@ -83,8 +89,22 @@ impl<H: Host> Active<H> {
         let now = self.host.now_ns() / 1_000_000;
         if self.configured_unix_ms.get().is_none() {
             self.configured_unix_ms.set(Some(now));
-            self.host.set_tick_ms(roster::TICK_MS);
+            self.host.set_tick_ms(self.tick_ms());
+            self.ticks.set(0);
         }
+        self.brakes.tick(&*self.host, &self.policy, now);
+        let tick = self.ticks.replace(self.ticks.get().wrapping_add(1));
+        if tick.is_multiple_of(roster::TICK_MS / self.tick_ms()) {
+            self.sign(vm, now);
+        }
+    }
+
+    /// Brakes want more ticks than the roster; each divides the roster's time.
+    fn tick_ms(&self) -> u32 {
+        if self.brakes.is_watching() { brake::TICK_MS } else { roster::TICK_MS }
+    }
+
+    fn sign(&self, vm: u64, now: u64) {
         let entry = Entry {
             vm,
             generation: self.policy.generation(),
@@ -98,11 +118,14 @@ impl<H: Host> Active<H> {
     /// This document is in force on this VM again, after another one was.
     pub fn resume(&self) {
         self.configured_unix_ms.set(None);
+        self.brakes.set_retired(false);
         self.host.set_tick_ms(roster::FIRST_TICK_MS);
     }
 
     /// The end of this document on this VM. The host would go on ticking a root that is gone.
     pub fn retire(&self) {
+        self.brakes.set_retired(true);
+        self.brakes.settle(&*self.host, &self.policy);
         self.host.set_tick_ms(0);
     }
 }

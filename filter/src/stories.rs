@@ -8,6 +8,7 @@ use crate::fake::{FakeHost, Shared};
 use crate::root::{Active, configure};
 use crate::stream::Stream;
 
+mod braking;
 mod counting;
 mod routing;
 mod workers;

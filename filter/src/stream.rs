@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use graylane_policy::brake::Sample;
 use graylane_policy::outcome::{End, Outcome, judge};
 use graylane_policy::raw::Role;
 use graylane_policy::trace::TraceId;
@@ -26,6 +27,8 @@ struct Begun {
     is_mirror: bool,
     trace: Option<TraceId>,
     cookies: Vec<String>,
+    /// Where it counts for the brakes.
+    samples: Vec<Sample>,
 }
 
 // === impl Stream ===
@@ -47,6 +50,7 @@ impl<H: Host> Stream<H> {
         let headers = active.policy.capture(pairs::iter(&encoded));
         let peer = active.policy.needs_peer().then(|| active.peer()).flatten();
         let claims = active.claims();
+        let braked = active.brakes.tripped(&*active.host);
         let mut inputs = Inputs {
             headers: &headers,
             now_unix_ms: at_ns / 1_000_000,
@@ -57,7 +61,7 @@ impl<H: Host> Stream<H> {
             workload: &active.workload,
             note: None,
             tags: &[],
-            braked: &[],
+            braked: &braked,
         };
         let trace = active.policy.trace_id(&headers);
         let note =
@@ -80,11 +84,11 @@ impl<H: Host> Stream<H> {
     pub fn on_log(&mut self) {
         let Some(begun) = self.begun.take() else { return };
         let active = &*self.active;
-        if active.policy.is_entry_only() {
-            return;
+        let counts = !active.policy.is_entry_only();
+        if counts {
+            active.count_open(&begun.place, -1);
         }
-        active.count_open(&begun.place, -1);
-        if begun.is_mirror {
+        if begun.is_mirror || (!counts && begun.samples.is_empty()) {
             return;
         }
         let end_ns = active.host.now_ns();
@@ -92,10 +96,12 @@ impl<H: Host> Stream<H> {
         if outcome == Outcome::Ignored {
             return;
         }
-        let millis = end_ns.saturating_sub(begun.at_ns) / 1_000_000;
-        active.meter.request(&*active.host, &active.policy, begun.place, status, millis);
-        if outcome == Outcome::Failure {
-            active.count_failure(&begun, end_ns / 1_000_000);
+        if counts {
+            active.count(&begun, end_ns, status, outcome);
+        }
+        if !begun.samples.is_empty() {
+            active.brakes.count(&begun.samples, outcome == Outcome::Failure);
+            active.brakes.settle(&*active.host, &active.policy);
         }
     }
 }
@@ -117,6 +123,7 @@ impl Begun {
             is_mirror: active.policy.is_mirror(inputs.headers),
             trace,
             cookies: active.cookies(decision),
+            samples: active.samples(decision, trace.as_ref()),
         }
     }
 }
@@ -158,6 +165,18 @@ impl<H: Host> Active<H> {
         if let Some(destination) = destination.filter(|_| !place.lane.is_stable()) {
             self.meter.open_streams(&*self.host, &self.policy, destination.group(), place.lane, offset);
         }
+    }
+
+    fn count(&self, begun: &Begun, end_ns: u64, status: u16, outcome: Outcome) {
+        let millis = end_ns.saturating_sub(begun.at_ns) / 1_000_000;
+        self.meter.request(&*self.host, &self.policy, begun.place, status, millis);
+        if outcome == Outcome::Failure {
+            self.count_failure(begun, end_ns / 1_000_000);
+        }
+    }
+
+    fn samples(&self, decision: &Decision<'_>, trace: Option<&TraceId>) -> Vec<Sample> {
+        if self.brakes.is_watching() { self.policy.samples(decision, trace) } else { Vec::new() }
     }
 
     fn count_failure(&self, begun: &Begun, now_unix_ms: u64) {

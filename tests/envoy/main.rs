@@ -2,6 +2,7 @@
 
 mod bad_config;
 mod behind_apps;
+mod brake;
 mod carried_routes;
 mod cart;
 mod compose;

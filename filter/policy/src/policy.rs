@@ -300,6 +300,11 @@ impl Group {
         self.entry.as_ref()?.rules.get(rule as usize).map(|rule| rule.name.as_str())
     }
 
+    /// Whether lanes are chosen here.
+    pub fn is_entry(&self) -> bool {
+        self.entry.is_some()
+    }
+
     /// Its local brake.
     pub fn brake(&self) -> Option<&Brake> {
         self.brake.as_ref()

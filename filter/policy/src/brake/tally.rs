@@ -54,7 +54,8 @@ impl Tally {
     /// Closes the windows that are due; to be called a few times a second.
     pub fn close(&mut self, now_unix_ms: u64) {
         for open in &mut self.windows {
-            if open.window.is_empty() || open.since_unix_ms > now_unix_ms {
+            let is_new = open.since_unix_ms == 0 || open.since_unix_ms > now_unix_ms;
+            if is_new || open.window.is_empty() {
                 open.since_unix_ms = now_unix_ms;
             }
             let age = now_unix_ms.saturating_sub(open.since_unix_ms);
@@ -74,9 +75,12 @@ impl Tally {
         &self.step
     }
 
-    /// The step was folded into the evidence.
+    /// The step was folded into the evidence. One that says nothing yet is kept: its failures belong to
+    /// windows that are still open.
     pub fn taken(&mut self) {
-        self.step = Step::default();
+        if self.step.says_something() {
+            self.step = Step::default();
+        }
     }
 
     fn admit(&mut self, unit: usize) -> bool {
