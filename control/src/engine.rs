@@ -7,6 +7,7 @@
 pub mod decide;
 pub mod documents;
 mod healing;
+pub mod judging;
 mod memory;
 mod news;
 mod owners;
@@ -16,6 +17,7 @@ pub mod run;
 pub mod seams;
 pub mod seen;
 pub mod status;
+pub mod verdict;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

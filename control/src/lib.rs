@@ -11,6 +11,7 @@ pub mod app;
 pub mod build;
 pub mod cli;
 pub mod cluster;
+pub mod counts;
 pub mod crd;
 pub mod demo;
 pub mod engine;

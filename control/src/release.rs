@@ -5,6 +5,7 @@
 //! [`Release`] is what it becomes once every value has been checked. Reading is in [`read`], checking
 //! in [`validate`]; both report with file, line, path and mend.
 
+pub mod analysis;
 pub mod cluster;
 pub mod finding;
 pub mod limits;
@@ -26,6 +27,7 @@ use graylane_policy::raw::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::analysis::AnalysisSpec;
 use self::plan::{AcknowledgementSpec, CapacitySpec, EntrySpec, OnFailure, Plan, PromotionSpec, StepSpec};
 use self::units::{Span, Time, Weight};
 
@@ -134,9 +136,9 @@ pub struct Spec {
     /// What a lane has to bear before it gets more weight.
     #[serde(default)]
     pub capacity: CapacitySpec,
-    /// Objectives by which the lanes are judged; kept as written for the analysis.
+    /// How the lanes are judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub analysis: Option<serde_json::Value>,
+    pub analysis: Option<AnalysisSpec>,
     /// What happens while there is nothing to judge by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_no_data: Option<OnNoData>,
@@ -146,10 +148,11 @@ pub struct Spec {
 }
 
 /// What happens while there is nothing to judge by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnNoData {
     /// The release waits where it is.
+    #[default]
     Hold,
     /// The release is paused, and a person decides.
     Pause,

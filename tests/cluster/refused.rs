@@ -59,6 +59,15 @@ fn cases() -> Vec<Case> {
             found_at: Some("spec.steps[0].weight"),
             ..vaguely(case("spec.steps[0]", json!({"weight": "5%"}), &rules::ONE_WEIGHT, ""), "spec.steps")
         },
+        Case {
+            found_at: Some("spec.steps[0].auto"),
+            ..vaguely(case("spec.steps[0]", json!({"auto": {}}), &rules::ONE_RAMP, ""), "spec.steps")
+        },
+        case("spec.analysis.successRate", json!("30%"), &rules::OBJECTIVE, "30%"),
+        case("spec.analysis.successRate", json!(10_000), &rules::OBJECTIVE, "10000"),
+        case("spec.analysis.latency", latencies(5), &rules::MANY_LATENCIES, ""),
+        case("spec.analysis.prometheus", Value::Null, &rules::NO_PROMETHEUS, ""),
+        case("spec.analysis.objectives[0]", json!({"name": "orders", "query": "up"}), &rules::NO_THRESHOLD, ""),
         case("spec.promotion.lane", json!("blue"), &rules::UNKNOWN_LANE, "blue"),
         case("spec.promotion.lane", Value::Null, &rules::NO_PROMOTED_LANE, ""),
         case("spec.promotion.holdback", json!("5.5%"), &rules::HOLDBACK, "5.5%"),
@@ -72,6 +81,10 @@ fn cases() -> Vec<Case> {
         case("spec.steps[1].pause.duration", json!("10"), &rules::SPAN, "10"),
         case("spec.rules[0].from", json!("tomorrow"), &rules::TIME, "tomorrow"),
     ]
+}
+
+fn latencies(count: u32) -> Value {
+    (1..=count).map(|at| json!({"overMs": at * 100, "share": "95%"})).collect()
 }
 
 /// A release with nothing wrong with it, and something of everything.
@@ -100,6 +113,14 @@ fn good() -> Value {
                 {"analysis": {"duration": "90s"}},
                 {"pause": {}},
             ],
+            "analysis": {
+                "successRate": "99.5%",
+                "latency": latencies(4),
+                "objectives": [{"name": "orders", "query": "up", "atLeast": "0.95"}],
+                "prometheus": {"address": "http://prometheus.monitoring:9090"},
+                "tolerance": {"relative": "50%", "absolute": 30},
+                "deadline": "30m",
+            },
             "promotion": {"strategy": "copyTemplate", "lane": "canary", "holdback": "5.0 %", "bake": "2 hours"},
             "acknowledgement": {"quorum": "99.990%", "timeout": "1m"},
             "capacity": {"floor": 10_000},

@@ -7,18 +7,15 @@ use graylane_policy::raw::{RawBrake, RawConfig, RawField};
 use graylane_tests::client::{Answer, Ask, Connection, Protocol};
 use graylane_tests::document::{SALT, entries, slots};
 use graylane_tests::envoy::{Envoy, wait_for_text};
-use graylane_tests::poll::PATIENCE;
 use graylane_tests::scenario::Scenario;
 use graylane_tests::stage::{Stage, at_once};
 use graylane_tests::{ecds, on_every_envoy, paths};
 use tokio::task::JoinHandle;
 
 use crate::behind_apps::{behind_apps, serve};
-use crate::cart::{Cart, OUTBOUND, who};
 
 on_every_envoy!(
     a_canary_that_fails_everything_loses_its_users_within_seconds,
-    a_caller_that_is_no_entry_tells_and_keeps_its_calls_in_the_lane,
     alike_versions_with_one_error_in_twenty_keep_their_users,
 );
 
@@ -81,36 +78,6 @@ fn a_canary_that_fails_everything_loses_its_users_within_seconds(stage: &Stage) 
     tells(&envoy, 1.0)
 }
 
-fn a_caller_that_is_no_entry_tells_and_keeps_its_calls_in_the_lane(stage: &Stage) -> Result<()> {
-    let scenario = stage.copy("chain")?;
-    at_once(async {
-        let cart = Cart::start(scenario).await?;
-        cart.change("outbound", |document| document.groups.iter_mut().for_each(|group| brake(&mut group.brake, 0)))?;
-        let mut connection = cart.connect(OUTBOUND, Protocol::Http1).await?;
-        let deadline = Instant::now() + PATIENCE;
-        let labels = [("rollout", "shop/summer"), ("lane", "canary"), ("role", "outbound")];
-        while cart.envoy.stats()?.sum("graylane_brake", &labels) < 1.0 {
-            ensure!(Instant::now() < deadline, "half of the calls fail, and nothing is told");
-            for at in 0..20_u32 {
-                let trace = format!("00-4bf92f3577b34da6{at:016x}-00f067aa0ba902b7-01");
-                let ask = Ask::get("orders", "/").header("traceparent", trace);
-                let answer = match at % 2 {
-                    0 => connection.send(&in_canary(ask).header("x-toy-status", "503")).await?,
-                    _ => connection.send(&ask).await?,
-                };
-                ensure!(who(&answer)?.starts_with("orders"), "{}", answer.text());
-            }
-        }
-        let answer = connection.send(&in_canary(Ask::get("orders", "/"))).await?;
-        ensure!(who(&answer)? == "orders canary", "{}", answer.text());
-        Ok(())
-    })
-}
-
-fn in_canary(ask: Ask) -> Ask {
-    ask.header("x-release-stage", "canary").header("x-graylane-cohort", "shop=slot")
-}
-
 fn alike_versions_with_one_error_in_twenty_keep_their_users(stage: &Stage) -> Result<()> {
     let scenario = stage.copy_with("header", &paths::filter()?, behind_apps)?;
     change(&scenario, |document| braked(document, 5_000, 0))?;
@@ -139,12 +106,8 @@ fn braked(document: &mut RawConfig, canary: u32, released: u64) {
         entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
     }
     for group in &mut document.groups {
-        brake(&mut group.brake, released);
+        group.brake = Some(RawBrake { evidence: EVIDENCE, attempt: SALT.into(), released });
     }
-}
-
-fn brake(brake: &mut Option<RawBrake>, released: u64) {
-    *brake = Some(RawBrake { evidence: EVIDENCE, attempt: SALT.into(), released });
 }
 
 fn change(scenario: &Scenario, edit: impl FnOnce(&mut RawConfig)) -> Result<()> {

@@ -22,6 +22,8 @@ use super::template::{self, only_workload};
 use super::world::{Objects, World, trim_pod};
 use super::{MANAGER, Wake, problems, resource, watch_kind};
 use crate::build::Version;
+use crate::counts::Counted;
+use crate::counts::scrape::{Form, Scraper, Target};
 use crate::engine::seams::{Ground, Place, SeamError, Template};
 use crate::engine::seen::{Arrival, Replicas, Workload};
 use crate::release::finding::Finding;
@@ -61,6 +63,7 @@ struct Inner {
     changes: Wake,
     world: Mutex<(u64, Arc<World>)>,
     asking: Asking,
+    scraper: Scraper,
     /// Counts what proxies have said.
     news: Wake,
     stops: Wake,
@@ -108,6 +111,7 @@ impl Grounds {
             changes,
             world: Mutex::new((u64::MAX, Arc::default())),
             asking: Asking::new(&news),
+            scraper: Scraper::default(),
             news,
             stops: stops.clone(),
             healing,
@@ -220,6 +224,16 @@ impl Ground for Grounds {
         }
         let proxies = expected(&self.0.world(), release);
         lock(&self.0.healing).wounded(proxies.iter().map(|proxy| proxy.id.as_str()), now)
+    }
+
+    fn counts(&self, release: &Release) -> Counted {
+        let targets = expected(&self.0.world(), release).into_iter().map(|proxy| Target {
+            proxy: proxy.id,
+            beside: proxy.beside,
+            address: proxy.address,
+            form: Form::Prometheus,
+        });
+        self.0.scraper.look(&release.id(), &targets.collect::<Vec<_>>())
     }
 
     async fn copy_template(&self, release: &Release, service: &str, lane: &str) -> Result<(), SeamError> {

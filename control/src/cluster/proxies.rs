@@ -28,19 +28,22 @@ pub struct Proxy {
     pub address: Option<String>,
     /// The sides on which it runs documents.
     pub sides: BTreeSet<Side>,
+    /// `<service>.<namespace>` of the service beside whose pods it runs; none at a gateway.
+    pub beside: Option<String>,
 }
 
 /// The proxies of a release: those of its entries, its members and its carriers that take part and run.
 pub fn expected(world: &World, release: &Release) -> Vec<Proxy> {
     let entry = &release.plan.entry;
-    let mut sidecars: BTreeMap<String, (Arc<Pod>, BTreeSet<Side>)> = BTreeMap::new();
+    let mut sidecars: BTreeMap<String, (Arc<Pod>, BTreeSet<Side>, String)> = BTreeMap::new();
     let members = release.members.iter().map(|member| (member.service.as_str(), None));
     let carriers = release.plan.carriers.iter().map(|service| (service.as_str(), None));
     let inbound = entry.inbound.iter().map(|service| (service.as_str(), Some(Side::InboundEntry)));
     let outbound = entry.outbound.iter().map(|service| (service.as_str(), Some(Side::OutboundEntry)));
     for (service, more) in members.chain(carriers).chain(inbound).chain(outbound) {
         for pod in world.pods_of(&release.namespace, service).into_iter().filter(|pod| takes_part(pod)) {
-            let sides = &mut sidecars.entry(pod.name_any()).or_insert_with(|| (pod, BTreeSet::new())).1;
+            let sides =
+                &mut sidecars.entry(pod.name_any()).or_insert_with(|| (pod, BTreeSet::new(), service.to_owned())).1;
             sides.extend([Side::Inbound, Side::Outbound].into_iter().chain(more));
         }
     }
@@ -49,9 +52,12 @@ pub fn expected(world: &World, release: &Release) -> Vec<Proxy> {
     for namespace in namespaces {
         let is_sidecar = |pod: &Pod| namespace == release.namespace && sidecars.contains_key(&pod.name_any());
         let gateways = gateways(world, namespace).into_iter().filter(|pod| !is_sidecar(pod));
-        proxies.extend(gateways.map(|pod| proxy(&pod, BTreeSet::from([Side::Gateway]))));
+        proxies.extend(gateways.map(|pod| proxy(&pod, BTreeSet::from([Side::Gateway]), None)));
     }
-    proxies.extend(sidecars.into_values().map(|(pod, sides)| proxy(&pod, sides)));
+    proxies.extend(sidecars.into_values().map(|(pod, sides, service)| {
+        let label = format!("{service}.{}", release.namespace);
+        proxy(&pod, sides, Some(label))
+    }));
     proxies
 }
 
@@ -69,12 +75,12 @@ fn takes_part(pod: &Pod) -> bool {
     is_opted_in(pod) && !is_ending(pod) && phase == Some("Running")
 }
 
-fn proxy(pod: &Pod, sides: BTreeSet<Side>) -> Proxy {
+fn proxy(pod: &Pod, sides: BTreeSet<Side>, beside: Option<String>) -> Proxy {
     let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone());
     let address =
         ip.map(|ip| if ip.contains(':') { format!("[{ip}]:{}", port(pod)) } else { format!("{ip}:{}", port(pod)) });
     let namespace = pod.namespace().unwrap_or_default();
-    Proxy { id: format!("{namespace}/{}", pod.name_any()), namespace, address, sides }
+    Proxy { id: format!("{namespace}/{}", pod.name_any()), namespace, address, sides, beside }
 }
 
 /// Where the metrics of a pod's proxy are.

@@ -97,7 +97,7 @@ pub const CHECKS: &[Check] = &[
     Check::new(
         &rules::ONE_THING,
         &[At::Path("spec.steps[]")],
-        "[has(self.weight), has(self.weights), has(self.pause), has(self.gate), has(self.analysis)]\
+        "[has(self.weight), has(self.weights), has(self.pause), has(self.gate), has(self.analysis), has(self.auto)]\
          .exists_one(given, given)",
     ),
     Check::new(
@@ -106,6 +106,29 @@ pub const CHECKS: &[Check] = &[
         "!has(self.steps) || self.lanes.size() == 1 || self.steps.all(s, !has(s.weight))",
     )
     .about(".steps"),
+    Check::new(&rules::ONE_RAMP, SPEC, "!has(self.steps) || self.lanes.size() == 1 || self.steps.all(s, !has(s.auto))")
+        .about(".steps"),
+    Check::new(
+        &rules::OBJECTIVE,
+        &[At::Path("spec.analysis.successRate")],
+        "type(self) == int ? self >= 5000 && self <= 9999 : !self.matches('^ *[0-9]+([.][0-9]+ *%| *%?) *$') \
+         || double(self.replace('%', '').trim()) >= (self.contains('%') ? 50.0 : 5000.0) \
+         && double(self.replace('%', '').trim()) <= (self.contains('%') ? 99.99 : 9999.0)",
+    )
+    .with(NUMBER_OR_TEXT),
+    Check::new(&rules::MANY_LATENCIES, &[At::Path("spec.analysis.latency")], "self.size() <= 4"),
+    Check::new(
+        &rules::NO_PROMETHEUS,
+        &[At::Path("spec.analysis")],
+        "!has(self.objectives) || self.objectives.size() == 0 || has(self.prometheus)",
+    )
+    .about(".prometheus")
+    .because(REQUIRED),
+    Check::new(
+        &rules::NO_THRESHOLD,
+        &[At::Path("spec.analysis.objectives[]")],
+        "has(self.atLeast) || has(self.atMost)",
+    ),
     Check::new(
         &rules::UNKNOWN_LANE,
         SPEC,

@@ -96,12 +96,14 @@ impl Stage {
         };
         let gateway = self.topology.gateway;
         let mut proxies = vec![ProxySpec {
+            service: None,
             name: gateway.name.into(),
             admin: format!("127.0.0.1:{}", gateway.admin),
             concurrency: GATEWAY_WORKERS,
             filters: vec![spec(Side::Gateway, gateway.name)],
         }];
         proxies.extend(self.topology.pods.iter().map(|pod| ProxySpec {
+            service: None,
             name: pod.name(),
             admin: format!("127.0.0.1:{}", pod.admin),
             concurrency: 1,

@@ -8,6 +8,7 @@
 mod conditions;
 mod gates;
 mod handover;
+mod judgement;
 mod requests;
 mod steps;
 mod words;
@@ -96,9 +97,17 @@ impl Machine<'_> {
         self.answer();
         match self.status.phase {
             Phase::Pending | Phase::Invalid => self.begin(release),
-            Phase::Progressing | Phase::Paused => self.progress(release),
+            Phase::Progressing | Phase::Paused => {
+                if !self.judge(release) {
+                    self.progress(release);
+                }
+            }
             Phase::Promoting if self.begins_handover => {}
-            Phase::Promoting => self.hand_over(release),
+            Phase::Promoting => {
+                if !(self.status.may_take_back_handover() && self.judge(release)) {
+                    self.hand_over(release);
+                }
+            }
             Phase::RollingBack => self.finish_rollback(release.plan.ack_timeout_ms),
             Phase::RolledBack | Phase::Succeeded => {}
         }
@@ -152,6 +161,9 @@ impl Machine<'_> {
         self.status.handover = None;
         self.status.pause = None;
         self.status.full = false;
+        self.status.judged_since_ms = self.now;
+        self.status.analysis.clear();
+        self.status.failure = None;
         self.go_to_step(0);
         let attempt = self.status.attempt;
         self.note("Started", format!("attempt {attempt}: everybody is on stable, rules are in force"));
@@ -165,6 +177,7 @@ impl Machine<'_> {
         self.status.phase = Phase::RollingBack;
         self.status.pause = None;
         self.status.waiting = None;
+        self.status.handover = None;
         self.status.full = false;
         self.status.step_since_ms = self.now;
         let short = gates::short_stable(self.seen);
@@ -173,21 +186,27 @@ impl Machine<'_> {
 
     fn finish_rollback(&mut self, timeout_ms: Millis) {
         let deadline = self.status.step_since_ms.saturating_add(timeout_ms);
-        if self.seen.arrival.reaches(crate::release::units::WHOLE) {
+        let arrival = &self.seen.arrival;
+        // Where no proxy runs anything, there is nobody to wait for.
+        if arrival.reaches(crate::release::units::WHOLE) || arrival.known && arrival.expected == 0 {
+            if self.await_last_requests() {
+                return self.wait(WaitReason::Evidence, "the lane's last requests are being counted".into());
+            }
             self.end_rollback("every proxy runs without the lanes".into());
         } else if self.now >= deadline {
             let missing = gates::missing(&self.seen.arrival);
             self.end_rollback(format!("not confirmed by every proxy in time: {missing}"));
         } else {
             self.wait(WaitReason::Acknowledgement, gates::missing(&self.seen.arrival));
-            self.wake_at = Some(deadline);
+            self.wake_by(deadline);
         }
     }
 
     fn end_rollback(&mut self, message: String) {
         self.status.phase = Phase::RolledBack;
         self.status.waiting = None;
-        self.note("RolledBack", message);
+        let times = self.times();
+        self.note("RolledBack", if times.is_empty() { message } else { format!("{message}; {times}") });
     }
 
     /// A release that is being deleted: its lanes leave the proxies before it goes.
@@ -271,6 +290,11 @@ impl Machine<'_> {
         self.status.pause = None;
         self.status.waiting = None;
         self.status.step_since_ms = self.now;
+    }
+
+    /// Has the release looked at again at this time, if not sooner.
+    fn wake_by(&mut self, at: Millis) {
+        self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
     }
 
     fn note(&mut self, reason: &str, message: impl Into<String>) {

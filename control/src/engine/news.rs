@@ -29,6 +29,7 @@ pub(super) fn news(before: &Status, after: &Status) -> News {
         conditions: status.conditions.iter().map(|one| Condition { message: String::new(), ..one.clone() }).collect(),
         waiting: status.waiting.clone().map(|waiting| Waiting { message: String::new(), ..waiting }),
         generation: 0,
+        // Evidence that grows is put in the status only as often as it is worth it.
         ..status.clone()
     };
     if bare(before) == bare(after) { News::Counts } else { News::State }

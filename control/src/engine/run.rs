@@ -15,6 +15,7 @@ use super::Millis;
 use super::decide::{Action, Decision, decide};
 use super::documents::{self, Basis};
 use super::healing::Healing;
+use super::judging::{Judgement, Judging};
 use super::memory::{Memory, Rest, awaits_proxies};
 use super::news::{News, news};
 use super::owners::{owner, owners, rivals};
@@ -44,6 +45,7 @@ pub struct Engine<S, D, G> {
     healing: Healing,
     /// When the slots of a place have to be renewed, of what was delivered there.
     renewals: BTreeMap<Place, Millis>,
+    judging: Judging,
     first: bool,
 }
 
@@ -69,6 +71,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             gone: BTreeSet::new(),
             healing: Healing::default(),
             renewals: BTreeMap::new(),
+            judging: Judging::default(),
             first: true,
         }
     }
@@ -89,6 +92,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
                 continue;
             }
             let mut seen = self.see(object, busy.map(|owner| owner.id.clone()));
+            seen.judgement = self.judge(object, now);
             seen.problems.extend(overlaps(object, &rivals(&objects, &owners, index)));
             let object = &mut objects[index];
             let decision = decide(&object.spec, &object.status, &seen, now);
@@ -101,6 +105,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             }
             self.memory.entry(object.uid.clone()).or_default().rest = rest;
         }
+        self.judging.retain(&objects.iter().map(|object| object.uid.as_str()).collect());
         self.find_dirty(&objects);
         self.heal(&objects, now, &mut pass);
         self.deliver(&objects, now, &mut pass).await;
@@ -108,6 +113,16 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             self.act(&objects[index], action, &mut pass).await;
         }
         pass
+    }
+
+    /// What the counts of a release say, where it is judged.
+    fn judge(&mut self, object: &Object, now: Millis) -> Option<Judgement> {
+        let release = object.spec.as_ref().ok()?;
+        if !Judging::applies(release, &object.status) {
+            return None;
+        }
+        let counted = self.ground.counts(release);
+        self.judging.look(object, release, counted, now)
     }
 
     fn see(&self, object: &Object, busy: Option<String>) -> Seen {

@@ -16,6 +16,7 @@ use super::request::Request;
 use super::seen::{Arrival, Replicas, Workload};
 use super::status::Status;
 use crate::build::{Side, Version};
+use crate::counts::Counted;
 use crate::release::Release;
 use crate::release::finding::{Finding, Findings};
 
@@ -192,6 +193,11 @@ pub trait Ground {
     /// Namespaces with proxies of the release that answer, but on which fewer workers run their document
     /// than did before, and not just for a moment: some have crashed.
     fn wounded(&self, release: &Release) -> BTreeSet<String>;
+
+    /// What the proxies of a release have counted. Nothing where nobody counts.
+    fn counts(&self, _release: &Release) -> Counted {
+        Counted::default()
+    }
 
     /// Gives the stable workload of a service the version of a lane.
     fn copy_template(

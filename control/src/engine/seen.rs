@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::judging::Judgement;
 use super::request::Request;
 use crate::build::Version;
 use crate::release::finding::Finding;
@@ -29,6 +30,8 @@ pub struct Seen {
     pub stable: BTreeMap<String, Replicas>,
     /// How proxies stand with the documents that follow from the status at hand.
     pub arrival: Arrival,
+    /// What the counts say, where the release is judged.
+    pub judgement: Option<Judgement>,
     /// How far the stable workloads are with the version that the handover gives them, by service.
     pub workloads: BTreeMap<String, Workload>,
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
+use super::verdict::{Failure, LaneAnalysis};
 use crate::build::Version;
 
 /// How many entries of the history are kept.
@@ -66,6 +67,16 @@ pub struct Status {
     /// Id of the last request of a person that was handled.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub handled_request: String,
+    /// Since when evidence counts, in milliseconds since the Unix epoch: the attempt's begin, or when
+    /// a pause that a verdict had asked for was ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub judged_since_ms: Millis,
+    /// How each lane stands with its objectives.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub analysis: BTreeMap<String, LaneAnalysis>,
+    /// Why the analysis took it back or paused it, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// How far the handover is, once it has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handover: Option<Handover>,
@@ -155,6 +166,8 @@ pub enum WaitReason {
     ManualHandover,
     /// The config of proxies was stopped by hand.
     Stopped,
+    /// Not enough has been counted for a verdict.
+    Evidence,
 }
 
 /// A pause.
@@ -185,8 +198,11 @@ pub enum PauseReason {
     Spec,
     /// It failed, and `onFailure` is `pause`.
     Failure,
-    /// It cannot be judged.
+    /// There was too little traffic, or too little data, for a verdict.
     Unverified,
+    /// Something is wrong that rolling back would not mend: an outage of stable too, broken routing, or a
+    /// service that loses the lane.
+    Judgement,
 }
 
 /// How far a handover is.
@@ -277,6 +293,14 @@ impl Status {
         self.weight = texts.collect::<Vec<_>>().join(",");
     }
 
+    /// Whether a handover has begun, and stable is still all that it was.
+    pub fn may_take_back_handover(&self) -> bool {
+        let untouched = |handover: &Handover| {
+            handover.stage == HandoverStage::Copying && !handover.undo && handover.revisions.is_empty()
+        };
+        self.phase == Phase::Promoting && self.handover.as_ref().is_some_and(untouched)
+    }
+
     /// Adds to the history, which stays bounded.
     pub fn note(&mut self, at_ms: Millis, reason: &str, message: impl Into<String>) {
         self.history.push(Entry { at_ms, reason: reason.into(), message: message.into() });
@@ -292,6 +316,10 @@ impl Phase {
     pub fn is_finished(self) -> bool {
         matches!(self, Self::RolledBack | Self::Succeeded)
     }
+}
+
+fn is_zero(value: &Millis) -> bool {
+    *value == 0
 }
 
 fn is_false(value: &bool) -> bool {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::asks::Answers;
 use super::proxies::{Proxies, Proxy};
-use crate::build::Version;
+use crate::build::{Side, Version};
+use crate::counts::Counted;
+use crate::counts::scrape::{Form, Scraper, Target};
 use crate::engine::seams::{Ground, Place, SeamError, Template};
 use crate::engine::seen::{Arrival, Replicas, Workload};
 use crate::release::finding::Finding;
@@ -20,6 +22,7 @@ const WOUNDED: Duration = Duration::from_secs(6);
 pub struct Machines {
     proxies: Arc<Proxies>,
     answers: Answers,
+    scraper: Scraper,
     /// Since when a proxy that was whole has had too few workers.
     wounds: Arc<Mutex<BTreeMap<String, Wound>>>,
 }
@@ -35,7 +38,7 @@ struct Wound {
 impl Machines {
     /// The proxies and what they answer.
     pub fn new(proxies: Arc<Proxies>, answers: Answers) -> Self {
-        Self { proxies, answers, wounds: Arc::default() }
+        Self { proxies, answers, scraper: Scraper::default(), wounds: Arc::default() }
     }
 
     fn replicas(&self, member: &Member, lane: &str) -> Replicas {
@@ -121,12 +124,32 @@ impl Ground for Machines {
         wounded.then(String::new).into_iter().collect()
     }
 
+    fn counts(&self, release: &Release) -> Counted {
+        let targets: Vec<Target> = self.proxies.proxies.iter().map(|proxy| target(proxy, release)).collect();
+        self.scraper.look(&release.id(), &targets)
+    }
+
     async fn copy_template(&self, _: &Release, service: &str, _: &str) -> Result<(), SeamError> {
         Err(no_workload(service))
     }
 
     async fn restore(&self, _: &Release, service: &str, _: &str) -> Result<(), SeamError> {
         Err(no_workload(service))
+    }
+}
+
+/// What a proxy counts is on its admin interface. A gateway is beside nobody's pod.
+fn target(proxy: &Proxy, release: &Release) -> Target {
+    let is_gateway = proxy.filters.iter().any(|filter| filter.side == Side::Gateway);
+    let beside = release.members.iter().find(|member| {
+        let mine = [proxy.service.as_deref().unwrap_or(&proxy.name)];
+        !is_gateway && mine.iter().any(|name| *name == member.service || *name == member.label)
+    });
+    Target {
+        proxy: proxy.name.clone(),
+        beside: beside.map(|member| member.label.clone()),
+        address: Some(proxy.admin.clone()),
+        form: Form::Admin,
     }
 }
 

@@ -46,6 +46,9 @@ pub struct ProxySpec {
     /// Its `--concurrency`; default 1.
     #[serde(default = "one")]
     pub concurrency: u32,
+    /// The service beside whose pods it runs; default: the service that has its name, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// Its filters.
     pub filters: Vec<FilterSpec>,
 }
@@ -97,6 +100,8 @@ pub struct Proxy {
     pub admin: String,
     /// Its worker threads.
     pub concurrency: u32,
+    /// The service beside whose pods it runs, if the file says so.
+    pub service: Option<String>,
     /// Its filters.
     pub filters: Vec<Filter>,
 }
@@ -192,6 +197,7 @@ fn checked(dir: &Path, written: ProxiesFile) -> Proxies {
         name: proxy.name,
         admin: proxy.admin,
         concurrency: proxy.concurrency,
+        service: proxy.service,
         filters: proxy.filters.into_iter().map(filter).collect(),
     };
     // Envoy resolves the path in its own working directory, so it must be absolute.

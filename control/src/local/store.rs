@@ -203,6 +203,7 @@ fn bare(id: &str) -> Release {
         quorum: WHOLE,
         ack_timeout_ms: 0,
         capacity_floor: 0,
+        analysis: None,
     };
     Release {
         namespace: namespace.into(),

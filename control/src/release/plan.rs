@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::analysis::Analysis;
 use super::units::{Span, Weight};
 
 /// Where the lanes of a release are chosen.
@@ -49,9 +50,12 @@ pub struct StepSpec {
     /// Wait until somebody promotes past it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateSpec>,
-    /// Judge the lane for a time.
+    /// Judge the lane at this weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<AnalysisStepSpec>,
+    /// Let the weight of the only lane grow as the evidence allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<AutoSpec>,
 }
 
 /// A wait.
@@ -75,8 +79,19 @@ pub struct GateSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AnalysisStepSpec {
-    /// How long the lane is judged at this weight.
+    /// How long the lane is judged at the most. It goes on as soon as the lane has passed; a lane that
+    /// has not passed by then is unverified, and the release is paused.
     pub duration: Span,
+}
+
+/// A weight that grows by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AutoSpec {
+    /// Where it begins, before anything is known.
+    pub from: Weight,
+    /// Where it ends, once the lane has passed. The holdback stays on stable.
+    pub to: Weight,
 }
 
 /// How the release ends once its last step is done.
@@ -149,10 +164,23 @@ pub enum Step {
     Gate(String),
     /// Judge for this many milliseconds.
     Analysis(u64),
+    /// Let a weight grow as the evidence allows.
+    Auto(Auto),
+}
+
+/// A checked weight that grows by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auto {
+    /// The lane.
+    pub lane: String,
+    /// Slots of 10,000 at which it begins.
+    pub from: u32,
+    /// Slots of 10,000 at which it ends.
+    pub to: u32,
 }
 
 /// The checked plan of a release.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Where lanes are chosen.
     pub entry: EntrySpec,
@@ -176,6 +204,8 @@ pub struct Plan {
     pub ack_timeout_ms: u64,
     /// Ready replicas of a lane, of 10,000 of those that its weight would need.
     pub capacity_floor: u32,
+    /// How the lanes are judged, if they are.
+    pub analysis: Option<Analysis>,
 }
 
 // === impl defaults ===
@@ -188,6 +218,12 @@ impl Default for PromotionSpec {
             holdback: Weight("2%".into()),
             bake: Span("0s".into()),
         }
+    }
+}
+
+impl Default for AutoSpec {
+    fn default() -> Self {
+        Self { from: Weight("1%".into()), to: Weight("100%".into()) }
     }
 }
 

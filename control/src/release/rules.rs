@@ -75,12 +75,51 @@ pub const NO_STEP: Rule = Rule {
 /// A step is one of the things that a step can be.
 pub const ONE_THING: Rule = Rule {
     message: "a step does exactly one thing",
-    mend: "write one of weight, weights, pause, gate and analysis, and further steps below it",
+    mend: "write one of weight, weights, pause, gate, analysis and auto, and further steps below it",
 };
 
 /// A single weight is of a single lane.
 pub const ONE_WEIGHT: Rule =
     Rule { message: "one weight for several lanes", mend: "write `weights` with a weight for each" };
+
+/// A weight that grows by itself is of a single lane.
+pub const ONE_RAMP: Rule = Rule {
+    message: "a weight that grows by itself needs a single lane",
+    mend: "write `weights` and `analysis` steps, or make a release for each lane",
+};
+
+/// A weight that grows begins with something and does not fall.
+pub const RAMP: Rule =
+    Rule { message: "the weight would not grow", mend: "begin with more than 0% and end with no less than that" };
+
+/// An objective is one that can be tested.
+pub const OBJECTIVE: Rule = Rule {
+    message: "`{value}` is not between 50% and 99.99%",
+    mend: "write the share that has to be good, such as `99%` or `99.9%`",
+};
+
+/// Each latency costs a counter in every proxy.
+pub const MANY_LATENCIES: Rule =
+    Rule { message: "there are more than 4 latencies", mend: "keep those that a user would notice" };
+
+/// A question needs to be asked somewhere.
+pub const NO_PROMETHEUS: Rule = Rule {
+    message: "there are objectives, and no Prometheus to ask",
+    mend: "write `prometheus: {address: \"http://prometheus.monitoring:9090\"}`",
+};
+
+/// Prometheus is asked by HTTP.
+pub const PROMETHEUS_ADDRESS: Rule = Rule {
+    message: "`{value}` is not an address of Prometheus",
+    mend: "write it like `http://prometheus.monitoring:9090`",
+};
+
+/// An answer is good or bad.
+pub const NO_THRESHOLD: Rule =
+    Rule { message: "an objective without a threshold", mend: "write atLeast, atMost, or both" };
+
+/// A threshold is a number.
+pub const NUMBER: Rule = Rule { message: "`{value}` is not a number", mend: "write a decimal such as \"0.99\"" };
 
 /// Where there are several lanes, one is named that becomes stable.
 pub const NO_PROMOTED_LANE: Rule =

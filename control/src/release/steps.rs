@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Plan, PromotionSpec, PromotionStrategy, Step, StepSpec};
+use super::plan::{Auto, AutoSpec, Plan, PromotionSpec, PromotionStrategy, Step, StepSpec};
 use super::units::{WHOLE, Weight, percent};
 use super::validate::Checker;
 use super::{STABLE, Spec, rules};
@@ -14,7 +14,9 @@ const MAX_HOLDBACK: u32 = 500;
 
 impl Checker<'_> {
     pub(super) fn plan(&mut self, spec: &Spec, lanes: &[String]) -> Plan {
-        let steps = spec.steps.iter().enumerate().filter_map(|(index, step)| self.step(index, step, lanes)).collect();
+        let steps = spec.steps.iter().enumerate().filter_map(|(index, step)| self.step(index, step, lanes));
+        let steps: Vec<Step> = steps.collect();
+        let analysis = self.analysis(spec, &steps);
         let entry = spec.entry.clone().unwrap_or_default();
         for (index, gateway) in entry.gateways.iter().enumerate() {
             self.label(&format!("spec.entry.gateways[{index}].namespace"), &gateway.namespace);
@@ -38,6 +40,7 @@ impl Checker<'_> {
             ack_timeout_ms: self.span("spec.acknowledgement.timeout", &acknowledgement.timeout),
             capacity_floor: self.weight("spec.capacity.floor", &spec.capacity.floor),
             entry,
+            analysis,
         }
     }
 
@@ -69,20 +72,21 @@ impl Checker<'_> {
 
     fn step(&mut self, index: usize, step: &StepSpec, lanes: &[String]) -> Option<Step> {
         let path = format!("spec.steps[{index}]");
-        let StepSpec { weight, weights, pause, gate, analysis } = step;
-        match (weight, weights, pause, gate, analysis) {
-            (Some(weight), None, None, None, None) => {
+        let StepSpec { weight, weights, pause, gate, analysis, auto } = step;
+        match (weight, weights, pause, gate, analysis, auto) {
+            (Some(weight), None, None, None, None, None) => {
                 Some(Step::Weight(self.only_weight(&format!("{path}.weight"), weight, lanes)))
             }
-            (None, Some(weights), None, None, None) => {
+            (None, Some(weights), None, None, None, None) => {
                 Some(Step::Weight(self.lane_weights(&format!("{path}.weights"), weights, lanes)))
             }
-            (None, None, Some(pause), None, None) => {
+            (None, None, Some(pause), None, None, None) => {
                 let path = format!("{path}.pause.duration");
                 Some(Step::Pause(pause.duration.as_ref().map(|span| self.span(&path, span))))
             }
-            (None, None, None, Some(gate), None) => Some(Step::Gate(gate.name.clone())),
-            (None, None, None, None, Some(analysis)) => {
+            (None, None, None, Some(gate), None, None) => Some(Step::Gate(gate.name.clone())),
+            (None, None, None, None, None, Some(auto)) => self.auto(&path, auto, lanes),
+            (None, None, None, None, Some(analysis), None) => {
                 Some(Step::Analysis(self.span(&format!("{path}.analysis.duration"), &analysis.duration)))
             }
             _ => {
@@ -90,6 +94,19 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    fn auto(&mut self, path: &str, auto: &AutoSpec, lanes: &[String]) -> Option<Step> {
+        let from = self.weight(&format!("{path}.auto.from"), &auto.from);
+        let to = self.weight(&format!("{path}.auto.to"), &auto.to);
+        if from == 0 || to < from {
+            self.refuse(&format!("{path}.auto"), &rules::RAMP, &[]);
+        }
+        let [lane] = lanes else {
+            self.refuse(&format!("{path}.auto"), &rules::ONE_RAMP, &[]);
+            return None;
+        };
+        Some(Step::Auto(Auto { lane: lane.clone(), from, to }))
     }
 
     fn only_weight(&mut self, path: &str, weight: &Weight, lanes: &[String]) -> BTreeMap<String, u32> {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use graylane_policy::Policy;
 use graylane_policy::raw::{RawRule, RawTrace};
 
+use super::analysis::Analysis;
 use super::finding::{Finding, Findings};
 use super::read::Source;
 use super::rules::{self, Rule};
@@ -134,10 +135,12 @@ impl Checker<'_> {
         let namespace = written.metadata.namespace;
         self.member_names(&spec.members);
         let members = spec.members.iter().enumerate();
-        let members = members.map(|(index, member)| self.member(index, member, &namespace, &lanes)).collect();
+        let members = members.map(|(index, member)| self.member(index, member, &namespace, &lanes));
+        let mut members: Vec<Member> = members.collect();
         let rules = spec.rules.iter().enumerate().map(|(index, rule)| self.rule(index, rule, &lanes)).collect();
         let weights = self.lane_weights("spec.weights", &spec.weights, &lanes);
         let plan = self.plan(&spec, &lanes);
+        add_latencies(&mut members, plan.analysis.as_ref());
         let trace = spec.propagation.trace.map(|trace| {
             let ttl = self.span("spec.propagation.trace.ttl", &trace.ttl);
             RawTrace { workloads: trace.workloads, ttl_ms: u32::try_from(ttl).unwrap_or(u32::MAX) }
@@ -254,6 +257,15 @@ impl Checker<'_> {
 
     pub(super) fn add(&mut self, path: &str, message: impl Into<String>, mend: impl Into<String>) {
         self.findings.push(self.source.finding(path, message, mend));
+    }
+}
+
+/// What is judged has to be counted.
+fn add_latencies(members: &mut [Member], analysis: Option<&Analysis>) {
+    for (over_ms, _) in analysis.into_iter().flat_map(|analysis| &analysis.latency) {
+        for member in members.iter_mut().filter(|member| !member.latency_ms.contains(over_ms)) {
+            member.latency_ms.push(*over_ms);
+        }
     }
 }
 

@@ -52,7 +52,10 @@ pub fn words(step: &StepSpec) -> String {
         },
         StepSpec { gate: Some(gate), .. } => format!("gate: {}", gate.name),
         StepSpec { analysis: Some(analysis), .. } => format!("analysis {}", analysis.duration.0),
-        StepSpec { weight: None, weights: None, pause: None, gate: None, analysis: None } => "nothing".into(),
+        StepSpec { auto: Some(auto), .. } => format!("auto {} to {}", shown(&auto.from), shown(&auto.to)),
+        StepSpec { weight: None, weights: None, pause: None, gate: None, analysis: None, auto: None } => {
+            "nothing".into()
+        }
     }
 }
 

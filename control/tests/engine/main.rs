@@ -1,12 +1,14 @@
 //! Stories of releases: the whole engine on a world in memory, with a clock that tests turn.
 
 mod story;
+mod traffic;
 mod world;
 
 mod crashes;
 mod gates;
 mod groups;
 mod handover;
+mod judging;
 mod requests;
 mod steps;
 mod withdrawals;

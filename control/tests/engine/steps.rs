@@ -73,17 +73,6 @@ fn slots_are_renewed_while_they_are_in_use() {
 }
 
 #[test]
-fn an_analysis_passes_only_by_a_person_while_nobody_judges() {
-    let mut story = Story::of(&TWO_STEPS.replace("{pause: {duration: 30s}}", "{analysis: {duration: 10s}}"));
-    let paused = story.until_phase(Phase::Paused);
-    assert!(paused.message.contains("does not judge"), "{}", paused.message);
-    story.wait(600_000);
-    assert_eq!(story.status().weight, "canary=5%");
-    story.world.ask("summer", graylane::engine::request::Verb::Promote);
-    story.until_weight("canary=50%");
-}
-
-#[test]
 fn a_mended_release_goes_on_by_itself() {
     let mut story = Story::of(&TWO_STEPS.replace("weight: 50%", "weight: 500%"));
     let status = story.until_phase(Phase::Invalid);

@@ -67,10 +67,20 @@ impl Story {
         let end = self.now + millis;
         while self.now < end {
             self.settle();
-            self.world.lock().spread();
-            self.now += TICK_MS;
+            self.turn();
         }
         self.settle();
+    }
+
+    /// Turns the clock by a tick, in which proxies take what is delivered and serve.
+    fn turn(&mut self) {
+        let mut inner = self.world.lock();
+        inner.spread();
+        let weights = inner.weights();
+        self.now += TICK_MS;
+        if let Some(traffic) = &mut inner.traffic {
+            traffic.serve(&weights, TICK_MS, self.now);
+        }
     }
 
     /// Lets time pass until something holds.
@@ -81,8 +91,7 @@ impl Story {
             if holds(&status) {
                 return status;
             }
-            self.world.lock().spread();
-            self.now += TICK_MS;
+            self.turn();
         }
         panic!("{what} never came: {:#?}", self.world.status("summer"));
     }

@@ -16,6 +16,8 @@ use graylane::release::Release;
 use graylane::release::finding::Finding;
 use graylane_policy::raw::{RawConfig, VERSION};
 
+use crate::traffic::Traffic;
+
 /// A handle on the world; copies share it.
 #[derive(Clone, Default)]
 pub struct World(Arc<Mutex<Inner>>);
@@ -42,6 +44,8 @@ pub struct Inner {
     pub away: bool,
     /// How often somebody has looked at the lanes of a release, by its id.
     pub looks: BTreeMap<String, u32>,
+    /// What reaches the gateway.
+    pub traffic: Option<Traffic>,
     fence: u64,
 }
 
@@ -373,6 +377,10 @@ impl Ground for World {
             }
         }
         arrival
+    }
+
+    fn counts(&self, _: &Release) -> graylane::counts::Counted {
+        self.lock().traffic.as_ref().map(Traffic::counted).unwrap_or_default()
     }
 
     fn wounded(&self, _: &Release) -> BTreeSet<String> {

@@ -73,6 +73,7 @@ pub struct Finding {
     /// Those that broke the objective.
     pub stable_failures: u64,
     /// 95% confidence sequence of the lane's rate of failures: valid at all times at once.
+    #[schemars(with = "[f64; 2]")]
     pub interval: (f64, f64),
     /// Natural logarithm of the e-value against "the lane is no worse than stable".
     pub log_harm: f64,

@@ -52,7 +52,11 @@ impl Machine<'_> {
         match (self.status.phase, reason) {
             (Phase::Paused, Some(PauseReason::Step | PauseReason::Gate | PauseReason::Unverified)) => {
                 self.end_pause();
-                self.go_to_step(self.status.step + 1);
+                if self.status.step >= self.status.steps {
+                    // Unverified at its last weight: what is left is to believe the person.
+                    self.status.full = true;
+                }
+                self.go_to_step((self.status.step + 1).min(self.status.steps));
                 self.note("Promoted", "the wait was ended by `promote`");
                 Ok(())
             }
@@ -119,8 +123,14 @@ impl Machine<'_> {
                 self.note("Resumed", "the wait was ended by `resume`");
                 Ok(())
             }
-            (Phase::Paused, _) => {
+            (Phase::Paused, reason) => {
                 self.end_pause();
+                if matches!(reason, Some(PauseReason::Judgement | PauseReason::Failure)) {
+                    // What was counted until now led here; whoever resumes has done something about it.
+                    self.status.judged_since_ms = self.now;
+                    self.status.analysis.clear();
+                    self.status.failure = None;
+                }
                 self.go_to_step(self.status.step);
                 self.note("Resumed", "goes on where it was");
                 Ok(())

@@ -25,7 +25,8 @@ impl Machine<'_> {
                 Some(Step::Weight(weights)) => self.weigh(release, weights),
                 Some(Step::Pause(millis)) => self.rest(*millis),
                 Some(Step::Gate(name)) => self.ask(name),
-                Some(Step::Analysis(_)) => self.unjudged(),
+                Some(Step::Analysis(millis)) => self.verify(release, *millis),
+                Some(Step::Auto(auto)) => self.ramp(release, auto),
                 None => self.bake(release),
             }
             if self.status.step == before || self.status.phase != Phase::Progressing {
@@ -42,7 +43,7 @@ impl Machine<'_> {
         }
         let reason = self.status.pause.as_ref().map(|pause| pause.reason);
         match reason {
-            Some(PauseReason::Failure | PauseReason::Asked) => true,
+            Some(PauseReason::Failure | PauseReason::Asked | PauseReason::Judgement) => true,
             _ if self.seen.paused => {
                 self.pause(PauseReason::Spec, "spec.paused is set", None);
                 true
@@ -66,6 +67,13 @@ impl Machine<'_> {
         if target == now {
             return self.await_arrival(release);
         }
+        self.weigh_to(release, step);
+    }
+
+    /// Asks for other weights, if nothing is in the way of those that grow.
+    pub(super) fn weigh_to(&mut self, release: &Release, weights: &BTreeMap<String, u32>) {
+        let now = self.status.table();
+        let target = target(release, &now, weights);
         let wanted = target.weights();
         let raised = raised(&now, &wanted);
         if !raised.is_empty()
@@ -75,12 +83,11 @@ impl Machine<'_> {
         }
         self.status.set_table(&target);
         self.status.waiting = None;
-        self.status.step_since_ms = self.now;
         let weight = self.status.weight.clone();
         self.note("Weight", if weight.is_empty() { "everybody on stable".into() } else { weight });
         // Nobody can have confirmed yet what is only being decided.
         self.wait(WaitReason::Acknowledgement, "the change is on its way to the proxies".into());
-        self.wake_at = Some(self.now.saturating_add(release.plan.ack_timeout_ms));
+        self.wake_by(self.now.saturating_add(release.plan.ack_timeout_ms));
     }
 
     fn has_later_weight(&self, release: &Release) -> bool {
@@ -93,6 +100,15 @@ impl Machine<'_> {
         if self.seen.arrival.reaches(release.plan.quorum) {
             return self.go_to_step(self.status.step + 1);
         }
+        self.await_proxies(release);
+    }
+
+    /// Whether enough proxies run what is wanted.
+    pub(super) fn is_taken_up(&self, release: &Release) -> bool {
+        self.seen.arrival.reaches(release.plan.quorum)
+    }
+
+    pub(super) fn await_proxies(&mut self, release: &Release) {
         let message = gates::missing(&self.seen.arrival);
         self.hold_at(release, WaitReason::Acknowledgement, message);
     }
@@ -106,7 +122,7 @@ impl Machine<'_> {
             return;
         }
         if self.now < deadline {
-            self.wake_at = Some(deadline);
+            self.wake_by(deadline);
             return;
         }
         match release.plan.on_failure {
@@ -122,7 +138,7 @@ impl Machine<'_> {
             return self.go_to_step(self.status.step + 1);
         }
         self.pause(PauseReason::Step, "a step of the release", until);
-        self.wake_at = until;
+        until.into_iter().for_each(|until| self.wake_by(until));
     }
 
     fn ask(&mut self, name: &str) {
@@ -133,22 +149,17 @@ impl Machine<'_> {
         self.pause(PauseReason::Gate, format!("`{name}` waits to be confirmed by `promote`"), None);
     }
 
-    /// There is no judge yet, and nothing passes unjudged but by a person.
-    fn unjudged(&mut self) {
-        if self.status.full {
-            self.end_pause();
-            return self.go_to_step(self.status.step + 1);
-        }
-        let message = "this version of graylane does not judge; look at the metrics, then `promote`";
-        self.pause(PauseReason::Unverified, message, None);
-    }
-
     /// Stays at the last weight for a while, then hands over.
     fn bake(&mut self, release: &Release) {
         let until = self.status.step_since_ms.saturating_add(release.plan.bake_ms);
         if !self.status.full && self.now < until {
-            self.wake_at = Some(until);
+            self.wake_by(until);
             return;
+        }
+        if let Some(analysis) = &release.plan.analysis
+            && !self.is_verified()
+        {
+            return self.await_verdict(release, until.saturating_add(analysis.deadline_ms));
         }
         self.begin_handover(false);
         let who = match release.plan.promotion {

@@ -39,6 +39,11 @@ fn step(release: Option<&Release>, status: &Status) -> String {
             let texts = weights.iter().map(|(lane, weight)| format!("{lane} to {}", percent(*weight)));
             format!("step {} of {}: {}", status.step + 1, status.steps, texts.collect::<Vec<_>>().join(", "))
         }
+        Some(Step::Auto(auto)) => {
+            let weight = status.weights.get(&auto.lane).copied().unwrap_or(0);
+            let (lane, to) = (&auto.lane, percent(auto.to));
+            format!("step {} of {}: {lane} at {} on its way to {to}", status.step + 1, status.steps, percent(weight))
+        }
         Some(_) => format!("step {} of {}", status.step + 1, status.steps),
         None => "all steps are done; stays at the last weight for a while".into(),
     }
@@ -56,7 +61,7 @@ fn handover(status: &Status) -> &'static str {
 
 /// Why it was rolled back: what was noted when that began.
 fn cause(status: &Status) -> String {
-    const CAUSES: [&str; 4] = ["Aborted", "AcknowledgementTimeout", "Withdrawn", "Undone"];
+    const CAUSES: [&str; 5] = ["AnalysisFailed", "Aborted", "AcknowledgementTimeout", "Withdrawn", "Undone"];
     let found = status.history.iter().rev().find(|entry| CAUSES.contains(&entry.reason.as_str()));
     found.map_or_else(String::new, |entry| format!("; {}", entry.message))
 }

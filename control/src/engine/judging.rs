@@ -1,0 +1,199 @@
+//! The memory of the analysis: the counts of each release that is judged, and the evidence in them.
+//!
+//! Counters come as they are read; about once a second the interval since is closed and added to the
+//! evidence. The evidence is kept in the status now and then, so that a controller that starts again has
+//! lost some seconds of counts, which makes it slower and never wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use graylane_analysis::{Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, ServicePlan, Verdict};
+
+use super::Millis;
+use super::seams::Object;
+use super::status::{Exposure, Phase, Status};
+use crate::counts::Counted;
+use crate::release::Release;
+use crate::release::analysis::{Analysis, Method};
+use crate::release::units::WHOLE;
+
+/// Length of an interval.
+const INTERVAL_MS: Millis = 1_000;
+
+/// What the counts of a release say, by lane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judgement {
+    /// The verdict of each lane.
+    pub lanes: BTreeMap<String, LaneJudgement>,
+    /// End of the last interval.
+    pub closed_ms: Millis,
+    /// End of the last interval in which a lane served.
+    pub last_lane_ms: Option<Millis>,
+}
+
+/// What the counts say of a lane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneJudgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What it rests on.
+    pub evidence: Evidence,
+}
+
+/// The memory, by the object's uid. All of it may be lost.
+#[derive(Debug, Default)]
+pub struct Judging(BTreeMap<String, Judged>);
+
+#[derive(Debug)]
+struct Judged {
+    /// The attempt, and since when its evidence counts.
+    run: (u32, Millis),
+    ledger: Ledger,
+    evidence: BTreeMap<String, Evidence>,
+    /// What was wanted when the interval began, once the proxies had it.
+    weights: Option<BTreeMap<String, u32>>,
+    judgement: Judgement,
+}
+
+// === impl Judging ===
+
+impl Judging {
+    /// Whether anything is judged at a status: somebody is, or has just been, in a lane.
+    pub fn applies(release: &Release, status: &Status) -> bool {
+        let moves = matches!(status.phase, Phase::Progressing | Phase::Paused) && status.exposure == Exposure::Full;
+        let ends = status.phase == Phase::RollingBack && status.failure.is_some();
+        release.plan.analysis.is_some() && (moves || ends || status.may_take_back_handover())
+    }
+
+    /// When the next interval ends.
+    pub fn due(&self, uid: &str) -> Option<Millis> {
+        self.0.get(uid).map(|judged| judged.judgement.closed_ms.saturating_add(INTERVAL_MS))
+    }
+
+    /// Takes what was counted and says what follows.
+    pub fn look(&mut self, object: &Object, release: &Release, counted: Counted, now: Millis) -> Option<Judgement> {
+        let analysis = release.plan.analysis.as_ref()?;
+        let status = &object.status;
+        let run = (status.attempt, status.judged_since_ms);
+        if self.0.get(&object.uid).is_none_or(|judged| judged.run != run) {
+            self.0.insert(object.uid.clone(), Judged::new(status, now));
+        }
+        let judged = self.0.get_mut(&object.uid)?;
+        judged.ledger.expect(counted.expected);
+        counted.readings.into_iter().for_each(|reading| judged.ledger.take(reading));
+        if now >= judged.judgement.closed_ms.saturating_add(INTERVAL_MS) {
+            judged.close(release, analysis, status, now);
+        }
+        Some(judged.judgement.clone())
+    }
+
+    /// Forgets whatever is not among these.
+    pub fn retain(&mut self, uids: &BTreeSet<&str>) {
+        self.0.retain(|uid, _| uids.contains(uid.as_str()));
+    }
+}
+
+// === impl Judged ===
+
+impl Judged {
+    fn new(status: &Status, now: Millis) -> Self {
+        let kept = status.analysis.iter().map(|(lane, kept)| (lane.clone(), kept.evidence.clone()));
+        Self {
+            run: (status.attempt, status.judged_since_ms),
+            ledger: Ledger::new(now),
+            evidence: kept.collect(),
+            weights: None,
+            judgement: Judgement { closed_ms: now, ..Judgement::default() },
+        }
+    }
+
+    fn close(&mut self, release: &Release, analysis: &Analysis, status: &Status, now: Millis) {
+        let mut interval = self.ledger.close(now);
+        let weights = settled(status);
+        // Where the weight has moved meanwhile, nobody can say which share was meant.
+        if self.weights == weights {
+            interval.weights = weights.clone().unwrap_or_default();
+        }
+        self.weights = weights;
+        self.judgement.closed_ms = now;
+        if interval.cells.iter().any(|(cell, tally)| release.lanes.contains(&cell.lane) && tally.requests > 0) {
+            self.judgement.last_lane_ms = Some(now);
+        }
+        for lane in &release.lanes {
+            let plan = plan(release, analysis, lane);
+            let evidence = self.evidence.entry(lane.clone()).or_default();
+            observe(evidence, &plan, &interval, status);
+            let verdict = evidence.verdict(&plan, now);
+            let judgement = LaneJudgement { verdict, evidence: evidence.clone() };
+            self.judgement.lanes.insert(lane.clone(), judgement);
+        }
+    }
+}
+
+/// What comes after a decision to roll back is no evidence any more.
+fn observe(evidence: &mut Evidence, plan: &Plan, interval: &Interval, status: &Status) {
+    if status.phase != Phase::RollingBack {
+        evidence.observe(plan, interval);
+    }
+}
+
+/// The weights, once every proxy has them.
+fn settled(status: &Status) -> Option<BTreeMap<String, u32>> {
+    let arrived = status.waiting.is_none() && status.proxies.acknowledged >= status.proxies.expected;
+    arrived.then(|| status.weights.clone())
+}
+
+/// What a lane of a release is judged by.
+pub fn plan(release: &Release, analysis: &Analysis, lane: &str) -> Plan {
+    let share = |parts: u32| f64::from(parts) / f64::from(WHOLE);
+    let members = release.members.iter().filter(|member| member.lanes.iter().any(|known| known == lane));
+    let services = members.map(|member| {
+        let success = Objective {
+            name: "success rate".into(),
+            kind: ObjectiveKind::SuccessRate { at_least: share(analysis.success_rate) },
+        };
+        let latency = analysis.latency.iter().map(|(over_ms, parts)| Objective {
+            name: format!("at most {over_ms} ms"),
+            kind: ObjectiveKind::Latency { over_ms: *over_ms, at_least: share(*parts) },
+        });
+        ServicePlan { service: member.label.clone(), objectives: std::iter::once(success).chain(latency).collect() }
+    });
+    let defaults = Plan::default();
+    // All lanes together may take back no more good releases than one would.
+    let lanes = f64::from(u32::try_from(release.lanes.len()).unwrap_or(1).max(1));
+    Plan {
+        lane: lane.to_owned(),
+        method: match analysis.method {
+            Method::Sequential => graylane_analysis::Method::Sequential,
+            Method::Consecutive => graylane_analysis::Method::Consecutive,
+        },
+        alpha: defaults.alpha / lanes,
+        margin: 1.0 + share(analysis.relative),
+        floor: share(analysis.absolute),
+        min_requests: analysis.min_requests.into(),
+        warm_up_ms: analysis.warmup_ms,
+        fallback_budget: share(analysis.fallbacks),
+        integrity_floor: share(analysis.integrity),
+        services: services.collect(),
+        ..defaults
+    }
+}
+
+// === impl Judgement ===
+
+impl Judgement {
+    /// Whether every lane has passed.
+    pub fn has_passed(&self) -> bool {
+        !self.lanes.is_empty() && self.lanes.values().all(|lane| lane.verdict.outcome == Outcome::Pass)
+    }
+
+    /// The first lane with an outcome.
+    pub fn first(&self, outcome: Outcome) -> Option<(&str, &LaneJudgement)> {
+        let mut lanes = self.lanes.iter().filter(|(_, judged)| judged.verdict.outcome == outcome);
+        lanes.next().map(|(lane, judged)| (lane.as_str(), judged))
+    }
+
+    /// Whether some lane has had nothing to be judged by for a while.
+    pub fn is_silent(&self) -> bool {
+        self.lanes.values().any(|judged| judged.verdict.no_data_since_ms.is_some())
+    }
+}

@@ -1,0 +1,176 @@
+use graylane::engine::request::Verb;
+use graylane::engine::status::{PauseReason, Phase, Status, WaitReason};
+use graylane_analysis::Outcome;
+
+use crate::story::Story;
+use crate::traffic::Traffic;
+
+const AUTO: &str = "
+  lanes: [{name: canary}]
+  members: [{service: orders}, {service: payment}]
+  entry: {gateways: [{namespace: istio-ingress}]}
+  steps: [{auto: {from: 1%}}]
+  analysis: {}
+  promotion: {strategy: copyTemplate}
+";
+const STEPS: &str = "
+  lanes: [{name: canary}]
+  members: [{service: orders}, {service: payment}]
+  entry: {gateways: [{namespace: istio-ingress}]}
+  steps: [{weight: 10%}, {analysis: {duration: 5m}}, {weight: 50%}, {pause: {}}]
+  analysis: {deadline: 10m}
+";
+
+fn story(yaml: &str, traffic: Traffic) -> Story {
+    let story = Story::of(yaml);
+    story.world.lock().traffic = Some(traffic);
+    story
+}
+
+fn outcome(status: &Status) -> Option<Outcome> {
+    status.analysis.get("canary").map(|lane| lane.outcome)
+}
+
+fn change(story: &Story, change: impl FnOnce(&mut Traffic)) {
+    change(story.world.lock().traffic.as_mut().unwrap());
+}
+
+fn seconds_since_start(story: &Story) -> u64 {
+    let begun = story.status().history.iter().find(|entry| entry.reason == "Started").unwrap().at_ms;
+    (story.now - begun) / 1000
+}
+
+#[test]
+fn a_good_release_grows_by_evidence_and_is_handed_over() {
+    let mut story = story(AUTO, Traffic::of(100.0));
+    let done = story.until("the end", |status| status.phase == Phase::Succeeded);
+    assert_eq!(outcome(&done), Some(Outcome::Pass));
+    let took = seconds_since_start(&story);
+    assert!(took <= 60, "took {took} s");
+    let course: Vec<u32> = story.world.lock().course.iter().map(|w| w.get("canary").copied().unwrap_or(0)).collect();
+    assert!(course.windows(2).all(|pair| pair[0] <= pair[1] || pair[1] == 0), "{course:?}");
+    assert_eq!(course[..2], [0, 100]);
+    assert!(course.contains(&9_800), "the holdback stays on stable: {course:?}");
+}
+
+#[test]
+fn a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named() {
+    let mut story = story(STEPS, Traffic::of(100.0).failing("payment", "canary", 0.2));
+    let back = story.until("the way back", |status| status.phase == Phase::RolledBack);
+    let failure = back.failure.as_ref().unwrap();
+    let fault = failure.fault.as_ref().unwrap();
+    assert_eq!((fault.service.as_str(), fault.lane.as_str()), ("payment.shop", "canary"));
+    assert!(back.message.contains("payment.shop breaks success rate"), "{}", back.message);
+    let took = (failure.decided_ms - fault.first_bad_ms) / 1000;
+    assert!(took <= 10, "decided after {took} s");
+    let said = &back.history.iter().find(|entry| entry.reason == "RolledBack").unwrap().message;
+    assert!(said.contains("after the first bad request") && said.contains("the lane served until"), "{said}");
+    assert!(story.world.lock().weights().is_empty());
+}
+
+#[test]
+fn a_failing_release_may_ask_to_be_paused_instead() {
+    let yaml = format!("{STEPS}  onFailure: pause\n");
+    let mut story = story(&yaml, Traffic::of(100.0).failing("orders", "canary", 0.5));
+    let paused = story.until_phase(Phase::Paused);
+    assert_eq!(paused.pause.as_ref().unwrap().reason, PauseReason::Failure);
+    assert_eq!(paused.weight, "canary=10%");
+    story.wait(60_000);
+    assert_eq!(story.status().phase, Phase::Paused);
+}
+
+#[test]
+fn too_little_traffic_is_unverified_and_not_passed() {
+    let mut story = story(STEPS, Traffic::of(2.0));
+    let paused = story.until_phase(Phase::Paused);
+    assert_eq!(paused.pause.as_ref().unwrap().reason, PauseReason::Unverified);
+    assert!(paused.message.contains("unverified"), "{}", paused.message);
+    assert_eq!((paused.step, paused.weight.as_str()), (1, "canary=10%"));
+    story.wait(900_000);
+    assert_eq!(story.status().phase, Phase::Paused, "time alone verifies nothing");
+    story.world.ask("summer", Verb::Promote);
+    story.until_weight("canary=50%");
+}
+
+#[test]
+fn what_fails_everywhere_is_no_reason_to_go_back() {
+    let mut story = story(STEPS, Traffic::of(100.0));
+    story.until_weight("canary=10%");
+    story.wait(3_000);
+    change(&story, |traffic| {
+        for lane in ["stable", "canary"] {
+            traffic.errors.insert(("payment", lane), 0.3);
+        }
+    });
+    let paused = story.until_phase(Phase::Paused);
+    assert_eq!(paused.pause.as_ref().unwrap().reason, PauseReason::Judgement);
+    assert!(paused.message.contains("shared outage"), "{}", paused.message);
+    assert_eq!(paused.weight, "canary=10%");
+    change(&story, |traffic| traffic.errors.clear());
+    story.wait(30_000);
+    assert_eq!(story.status().phase, Phase::Paused, "a person says when it is over");
+    story.world.ask("summer", Verb::Resume);
+    story.until_weight("canary=50%");
+}
+
+#[test]
+fn without_data_the_release_holds_and_says_since_when() {
+    let mut story = story(STEPS, Traffic::of(100.0));
+    story.until("the analysis", |status| status.step == 1);
+    change(&story, |traffic| traffic.silent = true);
+    story.wait(60_000);
+    let status = story.status();
+    assert_eq!((status.phase, status.weight.as_str()), (Phase::Progressing, "canary=10%"));
+    let waiting = status.waiting.unwrap();
+    assert_eq!(waiting.reason, WaitReason::Evidence);
+    assert!(waiting.message.contains("no reports"), "{}", waiting.message);
+    change(&story, |traffic| traffic.silent = false);
+    story.until_weight("canary=50%");
+}
+
+#[test]
+fn a_release_that_says_so_is_paused_without_data() {
+    let mut story = story(&format!("{STEPS}  onNoData: pause\n"), Traffic::of(100.0));
+    story.until("the analysis", |status| status.step == 1);
+    story.wait(2_000);
+    change(&story, |traffic| traffic.silent = true);
+    let paused = story.until_phase(Phase::Paused);
+    assert!(paused.message.contains("no data"), "{}", paused.message);
+}
+
+#[test]
+fn a_controller_that_starts_again_goes_on_with_the_evidence() {
+    let yaml = &STEPS.replace("10%", "50%");
+    let mut undisturbed = story(yaml, Traffic::of(100.0));
+    undisturbed.until("a verdict", |status| outcome(status) == Some(Outcome::Pass));
+    let mut killed = story(yaml, Traffic::of(100.0));
+    killed.until_weight("canary=50%");
+    for _ in 0..3 {
+        killed.wait(11_000);
+        killed.restart();
+    }
+    killed.until("a verdict", |status| outcome(status) == Some(Outcome::Pass));
+    let (straight, again) = (seconds_since_start(&undisturbed), seconds_since_start(&killed));
+    // Each restart loses what was counted since the evidence was kept last, which is at most 10 s.
+    assert!(again <= straight + 3 * 13, "{straight} s and {again} s");
+}
+
+#[test]
+fn evidence_is_written_seldom() {
+    let mut story = story(STEPS, Traffic::of(2.0));
+    story.until_weight("canary=10%");
+    story.wait(5_000);
+    let before = story.world.lock().writes;
+    story.wait(120_000);
+    let writes = story.world.lock().writes - before;
+    assert!(writes <= 14, "{writes} writes in two minutes");
+}
+
+#[test]
+fn a_weight_that_was_asked_for_in_full_still_comes_back_when_it_harms() {
+    let mut story = story(STEPS, Traffic::of(100.0));
+    story.until("the analysis", |status| status.step == 1);
+    story.world.ask("summer", Verb::PromoteFull);
+    change(&story, |traffic| traffic.errors = [(("orders", "canary"), 1.0)].into());
+    story.until_phase(Phase::RolledBack);
+}

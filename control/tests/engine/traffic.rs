@@ -1,0 +1,132 @@
+//! Users who reach the gateway, which calls `orders`, which calls `payment`; and what proxies count of it.
+//! Shares are exact: whoever tests chance tests the analysis itself, in its own crate.
+
+use std::collections::BTreeMap;
+
+use graylane::counts::Counted;
+use graylane_analysis::counts::Pick;
+use graylane_analysis::{Cohort, Direction, Metric, Origin, Reading, Series};
+
+/// What reaches the gateway, and how it fails.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// Requests a second.
+    pub rps: f64,
+    /// Share of the requests that fail, by service and lane.
+    pub errors: BTreeMap<(&'static str, &'static str), f64>,
+    /// True while no proxy can be asked.
+    pub silent: bool,
+    /// Parts of requests and failures that are still to come.
+    rests: BTreeMap<(&'static str, &'static str, bool), f64>,
+    counters: BTreeMap<&'static str, BTreeMap<Series, u64>>,
+    now: u64,
+}
+
+/// Proxies with the service beside which they run.
+const PROXIES: [(&str, Option<&str>); 5] = [
+    ("gateway-1", None),
+    ("orders-stable", Some("orders.shop")),
+    ("orders-canary", Some("orders.shop")),
+    ("payment-stable", Some("payment.shop")),
+    ("payment-canary", Some("payment.shop")),
+];
+
+// === impl Traffic ===
+
+impl Traffic {
+    pub fn of(rps: f64) -> Self {
+        Self { rps, ..Self::default() }
+    }
+
+    pub fn failing(mut self, service: &'static str, lane: &'static str, share: f64) -> Self {
+        self.errors.insert((service, lane), share);
+        self
+    }
+
+    /// Serves for some milliseconds.
+    pub fn serve(&mut self, weights: &BTreeMap<String, u32>, millis: u64, now: u64) {
+        self.now = now;
+        let canary = f64::from(weights.get("canary").copied().unwrap_or(0)) / 10_000.0;
+        for (lane, share) in [("stable", 1.0 - canary), ("canary", canary)] {
+            #[expect(clippy::cast_precision_loss, reason = "a tick is short")]
+            let requests = self.whole("gateway", lane, false, self.rps * share * millis as f64 / 1000.0);
+            self.hop(lane, requests);
+        }
+    }
+
+    fn hop(&mut self, lane: &'static str, requests: u64) {
+        let own = |traffic: &mut Self, service| {
+            let share = traffic.errors.get(&(service, lane)).copied().unwrap_or(0.0);
+            #[expect(clippy::cast_precision_loss, reason = "few requests")]
+            traffic.whole(service, lane, true, share * requests as f64)
+        };
+        let (payment, orders) = (own(self, "payment"), own(self, "orders"));
+        let failed = (payment + orders).min(requests);
+        let [at_orders, at_payment] =
+            if lane == "canary" { ["orders-canary", "payment-canary"] } else { ["orders-stable", "payment-stable"] };
+        self.count("gateway-1", "orders.shop", lane, Direction::Gateway, requests, &[(None, failed)]);
+        let origins = [(Some(Origin::Own), orders), (Some(Origin::Downstream), payment)];
+        self.count(at_orders, "orders.shop", lane, Direction::Inbound, requests, &origins);
+        self.count(at_orders, "payment.shop", lane, Direction::Outbound, requests, &[(None, payment)]);
+        self.count(at_payment, "payment.shop", lane, Direction::Inbound, requests, &[(Some(Origin::Own), payment)]);
+        let pick = Series { metric: Metric::LanePicks(Pick::Slot), ..series("", lane, Direction::Gateway) };
+        self.add("gateway-1", pick, requests);
+    }
+
+    fn count(
+        &mut self,
+        proxy: &'static str,
+        service: &str,
+        lane: &str,
+        direction: Direction,
+        requests: u64,
+        failures: &[(Option<Origin>, u64)],
+    ) {
+        self.add(proxy, series(service, lane, direction), requests);
+        for (origin, failures) in failures {
+            let failed =
+                Series { metric: Metric::Failures, origin: *origin, status: None, ..series(service, lane, direction) };
+            self.add(proxy, failed, *failures);
+        }
+    }
+
+    fn add(&mut self, proxy: &'static str, series: Series, count: u64) {
+        *self.counters.entry(proxy).or_default().entry(series).or_default() += count;
+    }
+
+    /// What is whole of a share and what was left over before.
+    fn whole(&mut self, service: &'static str, lane: &'static str, fails: bool, share: f64) -> u64 {
+        let rest = self.rests.entry((service, lane, fails)).or_default();
+        *rest += share;
+        let whole = (*rest + 1e-9).floor();
+        *rest -= whole;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and not negative")]
+        let whole = whole as u64;
+        whole
+    }
+
+    pub fn counted(&self) -> Counted {
+        let expected = PROXIES.iter().map(|(proxy, _)| (*proxy).to_owned()).collect();
+        let reading = |(proxy, beside): &(&str, Option<&str>)| Reading {
+            proxy: (*proxy).to_owned(),
+            beside: beside.map(str::to_owned),
+            at_ms: self.now,
+            epoch: None,
+            series: self.counters.get(proxy).cloned().unwrap_or_default(),
+        };
+        let readings = if self.silent { Vec::new() } else { PROXIES.iter().map(reading).collect() };
+        Counted { expected, readings }
+    }
+}
+
+fn series(service: &str, lane: &str, direction: Direction) -> Series {
+    Series {
+        metric: Metric::Requests,
+        service: service.into(),
+        lane: lane.into(),
+        cohort: Cohort::Slot,
+        direction,
+        origin: None,
+        status: Some(200),
+    }
+}
