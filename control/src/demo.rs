@@ -1,4 +1,4 @@
-//! `graylane demo`: a gateway and a chain of four services on real Envoys, real traffic, and four
+//! `graylane demo`: a gateway and a chain of four services on real Envoys, real traffic, and
 //! claims that are checked on it.
 
 mod binomial;
@@ -63,6 +63,7 @@ pub async fn run(options: &Options) -> Result<Demo> {
     claims::weights::check(&stage, &mut console).await?;
     claims::chain::check(&stage, &mut console).await?;
     claims::faults::check(&mut stage, &mut console).await?;
+    claims::judging::check(&mut stage, &mut console).await?;
     let all_hold = console.summary();
     let verdict = if all_hold { "every claim holds" } else { "NOT every claim holds" };
     console.say(&format!("\n{verdict}, after {:.0} s", start.elapsed().as_secs_f64()));

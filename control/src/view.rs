@@ -17,3 +17,4 @@ pub mod steps;
 pub mod text;
 pub mod times;
 pub mod tree;
+pub mod verdict;

@@ -1,7 +1,8 @@
-//! The four claims of the demo, each checked on real traffic.
+//! The claims of the demo, each checked on real traffic.
 
 pub mod chain;
 pub mod faults;
+pub mod judging;
 pub mod routing;
 pub mod storm;
 pub mod weights;

@@ -23,8 +23,6 @@ use crate::view::ground::Ground;
 use crate::view::kept::Kept;
 use crate::view::{text, tree};
 
-/// `namespace/name` of the release.
-const RELEASE: &str = "shop/summer";
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked at what is waited for.
@@ -40,7 +38,7 @@ impl Stage {
     /// # Errors
     /// When its status cannot be read.
     pub fn status(&self) -> Result<Status> {
-        Ok(kept::status(&self.dir, RELEASE)?.unwrap_or_default())
+        Ok(kept::status(&self.dir, &self.release)?.unwrap_or_default())
     }
 
     /// The slot table in force and its salt.
@@ -59,7 +57,25 @@ impl Stage {
     pub fn ask(&self, verb: Verb) -> Result<()> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let id = format!("demo-{}", since.as_nanos());
-        Ok(kept::ask(&self.dir, RELEASE, &Request { id, verb, step: None })?)
+        Ok(kept::ask(&self.dir, &self.release, &Request { id, verb, step: None })?)
+    }
+
+    /// Puts another release in the place of the one that is there, once that has left the proxies.
+    ///
+    /// # Errors
+    /// When it does not leave, or the new one is not begun.
+    pub async fn change_release(&mut self, id: &str, text: &str) -> Result<()> {
+        let file = self.dir.join("release.yaml");
+        std::fs::remove_file(&file)?;
+        let start = Instant::now();
+        while kept::status(&self.dir, &self.release)?.is_some() {
+            ensure!(start.elapsed() < PATIENCE, "{} does not leave: {}", self.release, self.status()?.message);
+            tokio::time::sleep(LOOK).await;
+        }
+        std::fs::write(file, text)?;
+        self.release = id.to_owned();
+        self.until("the release to begin", |status| status.attempt > 0).await?;
+        Ok(())
     }
 
     /// Waits until the status is as wanted.
@@ -85,7 +101,7 @@ impl Stage {
     pub fn tree(&self) -> Result<String> {
         let now = u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
         let source = read::read_file(&self.dir.join("release.yaml"))?.pop().context("no release in release.yaml")?;
-        let (namespace, name) = RELEASE.split_once('/').context("no namespace")?;
+        let (namespace, name) = self.release.split_once('/').context("no namespace")?;
         let kept = Kept {
             object: Value::Null,
             namespace: namespace.into(),

@@ -31,6 +31,8 @@ pub struct Stage {
     pub dir: PathBuf,
     /// Names and ports.
     pub topology: Topology,
+    /// `namespace/name` of the release that is there.
+    pub release: String,
     program: PathBuf,
     pub(super) envoys: BTreeMap<String, Envoy>,
     apps: BTreeMap<String, App>,
@@ -52,6 +54,7 @@ impl Stage {
         let mut stage = Self {
             dir: dir.into(),
             topology,
+            release: "shop/summer".into(),
             program: envoy.into(),
             envoys: BTreeMap::new(),
             apps: BTreeMap::new(),
@@ -103,7 +106,7 @@ impl Stage {
             filters: vec![spec(Side::Gateway, gateway.name)],
         }];
         proxies.extend(self.topology.pods.iter().map(|pod| ProxySpec {
-            service: None,
+            service: Some(pod.service.into()),
             name: pod.name(),
             admin: format!("127.0.0.1:{}", pod.admin),
             concurrency: 1,

@@ -65,6 +65,7 @@ pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, no
         Err(findings) => machine.refuse(findings),
         Ok(release) => machine.go_on(release),
     }
+    machine.refresh_judgement(status);
     machine.status.message = words::message(spec.as_ref().ok(), &machine.status);
     conditions::set(&mut machine.status, spec, now);
     Decision { status: machine.status, actions: machine.actions, wake_at: machine.wake_at }

@@ -5,7 +5,7 @@ use super::ground::Ground;
 use super::kept::Kept;
 use super::mark;
 use super::tree::{Node, tree};
-use super::{glance, steps, times};
+use super::{glance, steps, times, verdict};
 use crate::engine::Millis;
 
 /// How text is laid out.
@@ -33,6 +33,7 @@ pub fn page(kept: &Kept, ground: &Ground, now: Millis, style: Style) -> String {
         }
         text.push_str(&format!("\n{}", columns::text(&table)));
     }
+    text.push_str(&verdict::text(&kept.status, now));
     text.push_str(&format!("\n{}", branches(&tree(kept, ground, now))));
     if style.wide && !kept.status.history.is_empty() {
         let mut table = columns(&["TIME", "REASON", "MESSAGE"]);

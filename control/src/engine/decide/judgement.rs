@@ -5,7 +5,7 @@ use graylane_analysis::{Finding, Outcome, Verdict};
 use super::Machine;
 use crate::engine::Millis;
 use crate::engine::judging::Judgement;
-use crate::engine::status::{PauseReason, Phase, WaitReason};
+use crate::engine::status::{PauseReason, Phase, Status, WaitReason};
 use crate::engine::verdict::{Failure, LaneAnalysis};
 use crate::release::plan::{Auto, OnFailure};
 use crate::release::units::percent;
@@ -88,6 +88,23 @@ impl Machine<'_> {
                 evidence: judged.evidence.clone(),
             };
             self.status.analysis.insert(lane.clone(), kept);
+        }
+    }
+
+    /// Where the status is written anyway, what is known goes with it.
+    pub(super) fn refresh_judgement(&mut self, before: &Status) {
+        let Some(judgement) = &self.seen.judgement else { return };
+        let after = &self.status;
+        if (before.phase, before.step, &before.weights) == (after.phase, after.step, &after.weights) {
+            return;
+        }
+        for (lane, kept) in &mut self.status.analysis {
+            if let Some(judged) = judgement.lanes.get(lane) {
+                kept.reason.clone_from(&judged.verdict.reason);
+                kept.findings.clone_from(&judged.verdict.findings);
+                kept.evidence = judged.evidence.clone();
+                kept.at_ms = self.now;
+            }
         }
     }
 
