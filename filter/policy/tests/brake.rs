@@ -188,6 +188,47 @@ fn one_broken_user_among_sound_ones_trips_nothing() {
 }
 
 #[test]
+fn a_dead_lane_with_few_users_trips_too() {
+    let mut proxy = Proxy::new(2, 100.0, 8);
+    let dead = Traffic { share: 0.1, lane_fails: 1.0, stable_fails: 0.002 };
+    let requests = (0..3_000).take_while(|at| !proxy.serve(dead, Some(at % 5)).1).count();
+    assert!(requests < 1_000, "five users: {requests} requests in all");
+}
+
+/// Ten minutes at 100 requests a second of 1,000 users, of whom some have twenty times the traffic of
+/// others and one in a hundred is broken in either version; whether the brake trips.
+#[cfg(not(target_arch = "wasm32"))]
+fn with_broken_users(seed: u64, share: f64) -> bool {
+    let mut dice = Dice(seed);
+    let users: Vec<(bool, f64)> =
+        (0..1_000).map(|_| (dice.hits(share), if dice.hits(0.01) { 0.5 } else { 0.005 })).collect();
+    let mut proxy = Proxy::new(2, 100.0, seed + 1_000_000);
+    (0..60_000).any(|_| {
+        proxy.now_ms += 10.0;
+        let often = proxy.dice.hits(0.2);
+        let at = proxy.dice.next() as usize % if often { 10 } else { 1_000 };
+        let (in_lane, risk) = users[at];
+        let fails = proxy.dice.hits(risk);
+        let lane = if in_lane { CANARY } else { STABLE };
+        // Connections are kept, so a user stays with a worker.
+        proxy.workers[at % 2].count(&sample(lane, at * 7 % 64), fails);
+        proxy.tick()
+    })
+}
+
+/// Natively only: eighteen million requests.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn broken_users_who_happen_to_be_in_the_lane_trip_nothing() {
+    const RUNS: u64 = 100;
+    for share in [0.01, 0.05, 0.2] {
+        let tripped = (0..RUNS).filter(|seed| with_broken_users(*seed, share)).count();
+        println!("one user in a hundred broken, share {share}: {tripped} of {RUNS} trip");
+        assert_eq!(tripped, 0, "of {RUNS} at share {share}");
+    }
+}
+
+#[test]
 fn evidence_never_leaves_the_numbers() {
     let mut tally = Tally::default();
     let mut evidence = Evidence::new(0);

@@ -7,9 +7,12 @@ const WINDOW_MS: u64 = 500;
 /// A window in which one side never came is thrown away after this long: the risk of long ago says
 /// nothing about who comes now.
 const STALE_MS: u64 = 60_000;
-/// Failures of one unit that always count in a minute; beyond, at most one in [`SHARE`] of all.
+/// Failures of one unit that always count in a period; beyond, at most one in [`SHARE`] of all. With these
+/// numbers none of 2,000 seeded runs tripped in which one user in a hundred is broken in either version;
+/// with periods of a minute 2 did, and without the limit 42.
 const FREE: u32 = 2;
 const SHARE: u32 = 8;
+const PERIOD_MS: u64 = 600_000;
 
 /// The counts of one lane on one worker under one document.
 #[derive(Clone, Debug)]
@@ -17,7 +20,7 @@ pub struct Tally {
     windows: Vec<Open>,
     units: [u32; UNITS],
     counted: u32,
-    minute: u64,
+    period: u64,
     step: Step,
 }
 
@@ -31,7 +34,7 @@ struct Open {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { windows: Vec::new(), units: [0; UNITS], counted: 0, minute: 0, step: Step::default() }
+        Self { windows: Vec::new(), units: [0; UNITS], counted: 0, period: 0, step: Step::default() }
     }
 }
 
@@ -64,9 +67,9 @@ impl Tally {
                 *open = Open { window: Window::default(), since_unix_ms: now_unix_ms };
             }
         }
-        let minute = now_unix_ms / 60_000;
-        if minute != self.minute {
-            (self.units, self.counted, self.minute) = ([0; UNITS], 0, minute);
+        let period = now_unix_ms / PERIOD_MS;
+        if period != self.period {
+            (self.units, self.counted, self.period) = ([0; UNITS], 0, period);
         }
     }
 
