@@ -7,7 +7,7 @@ pub mod ecds;
 use std::collections::{BTreeMap, BTreeSet};
 
 use graylane_policy::raw::{
-    ClientMarks, RawConfig, RawDestination, RawEntry, RawGroup, RawLanes, RawSlots, Role, VERSION,
+    ClientMarks, RawBrake, RawConfig, RawDestination, RawEntry, RawGroup, RawLanes, RawSlots, Role, VERSION,
 };
 use graylane_policy::slots::{SlotTable, evolve};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub struct Running {
     pub table: SlotTable,
     /// Versions that exist but cannot serve now.
     pub not_ready: BTreeSet<Version>,
+    /// The brake of proxies that choose lanes, if there is one.
+    pub brake: Option<RawBrake>,
 }
 
 /// A version of a member: `orders.shop/canary`.
@@ -83,7 +85,7 @@ pub fn group(side: Side, running: &Running) -> RawGroup {
         baggage: release.baggage,
         client_marks: client_marks(side, release),
         entry: side.chooses().then(|| entry(running)),
-        brake: None,
+        brake: running.brake.clone().filter(|_| side.chooses()),
         lanes: RawLanes {
             names: release.lanes.clone(),
             destinations: release.members.iter().map(|member| destination(member, running)).collect(),
@@ -192,7 +194,7 @@ impl Running {
     /// A release at its beginning: everything ready, everybody in stable.
     pub fn new(release: Release) -> Self {
         let salt = salt(&release, 1);
-        Self { release, salt, table: SlotTable::all_stable(), not_ready: BTreeSet::new() }
+        Self { release, salt, table: SlotTable::all_stable(), not_ready: BTreeSet::new(), brake: None }
     }
 
     /// A release at the weights of its file, as if they had been given at once.

@@ -165,6 +165,7 @@ impl Machine<'_> {
         self.status.judged_since_ms = self.now;
         self.status.analysis.clear();
         self.status.failure = None;
+        self.status.brake = None;
         self.go_to_step(0);
         let attempt = self.status.attempt;
         self.note("Started", format!("attempt {attempt}: everybody is on stable, rules are in force"));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use graylane_policy::raw::{RawConfig, RawGroup, RawRun};
+use graylane_policy::raw::{RawBrake, RawConfig, RawGroup, RawRun};
 
 use super::Millis;
 use super::seams::{Object, Place, Wanted};
@@ -18,6 +18,8 @@ use crate::release::Release;
 /// Slots expire this long after they were renewed last: a controller that is gone takes its weights with
 /// it.
 const EXPIRY_MS: Millis = 20 * 60 * 1000;
+/// One attempt of so many has its brakes trip anywhere for no reason.
+const FALSE_TRIP: u64 = 10_000;
 /// Slots are renewed when they have less than this left.
 const RENEWAL_MS: Millis = 10 * 60 * 1000;
 
@@ -116,7 +118,23 @@ fn running(release: &Release, status: &Status) -> Running {
         salt: status.salt.clone(),
         table: status.table(),
         not_ready: status.not_ready.clone(),
+        brake: brake(release, status),
     }
+}
+
+/// Where a release is judged, proxies that choose lanes stop by themselves what does clear harm, long before
+/// the controller has heard of it.
+fn brake(release: &Release, status: &Status) -> Option<RawBrake> {
+    release.plan.analysis.as_ref()?;
+    // A power of two, so that it does not change with every pod.
+    let proxies = u64::from(status.proxies.expected.max(1).next_power_of_two());
+    let lanes = u64::try_from(release.lanes.len()).unwrap_or(1).max(1);
+    let brake = status.brake.unwrap_or_default();
+    Some(RawBrake {
+        evidence: proxies.saturating_mul(lanes).saturating_mul(FALSE_TRIP),
+        attempt: status.salt.clone(),
+        released: brake.released.into(),
+    })
 }
 
 /// When the slots of a release expire, in Unix seconds. Once the handover has begun they hold: stable may
@@ -141,6 +159,7 @@ pub struct Basis {
     salt: String,
     slots: Vec<RawRun>,
     not_ready: BTreeSet<Version>,
+    released: u32,
     generation: i64,
     readable: bool,
 }
@@ -157,6 +176,7 @@ impl Basis {
             salt: status.salt.clone(),
             slots: status.slots.clone(),
             not_ready: status.not_ready.clone(),
+            released: status.brake.unwrap_or_default().released,
             generation: object.generation,
             readable: object.spec.is_ok(),
         }
@@ -172,5 +192,6 @@ impl Basis {
             && self.salt == status.salt
             && self.slots == status.slots
             && self.not_ready == status.not_ready
+            && self.released == status.brake.unwrap_or_default().released
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use graylane_analysis::counts::Pick;
 use graylane_analysis::{Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, ServicePlan, Verdict};
 
 use super::Millis;
@@ -26,6 +27,8 @@ pub struct Judgement {
     pub lanes: BTreeMap<String, LaneJudgement>,
     /// End of the last interval.
     pub closed_ms: Millis,
+    /// Whether some proxy held users back from a lane in the last interval.
+    pub is_braked: bool,
     /// End of the last interval in which a lane served.
     pub last_lane_ms: Option<Millis>,
 }
@@ -109,8 +112,9 @@ impl Judged {
     fn close(&mut self, release: &Release, analysis: &Analysis, status: &Status, now: Millis) {
         let mut interval = self.ledger.close(now);
         let weights = settled(status);
-        // Where the weight has moved meanwhile, nobody can say which share was meant.
-        if self.weights == weights {
+        self.judgement.is_braked = interval.picks.keys().any(|(_, pick)| *pick == Pick::Brake);
+        // Where the weight has moved meanwhile, or a brake has, nobody can say which share was meant.
+        if self.weights == weights && !self.judgement.is_braked {
             interval.weights = weights.clone().unwrap_or_default();
         }
         self.weights = weights;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
-use super::verdict::{Failure, LaneAnalysis};
+use super::verdict::{Brake, Failure, LaneAnalysis};
 use crate::build::Version;
 
 /// How many entries of the history are kept.
@@ -74,6 +74,9 @@ pub struct Status {
     /// How each lane stands with its objectives.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub analysis: BTreeMap<String, LaneAnalysis>,
+    /// Whether proxies hold their users back from the lanes, and how often they were told not to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brake: Option<Brake>,
     /// Why the analysis took it back or paused it, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,

@@ -50,3 +50,14 @@ pub struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_lane_ms: Option<Millis>,
 }
+
+/// How the local brakes of an attempt stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Brake {
+    /// How often they were released.
+    pub released: u32,
+    /// Since when some proxy has held its users back, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<Millis>,
+}

@@ -174,3 +174,37 @@ fn a_weight_that_was_asked_for_in_full_still_comes_back_when_it_harms() {
     change(&story, |traffic| traffic.errors = [(("orders", "canary"), 1.0)].into());
     story.until_phase(Phase::RolledBack);
 }
+
+#[test]
+fn a_brake_that_nothing_confirms_is_released_and_in_the_end_shown_to_a_person() {
+    let mut story = story(STEPS, Traffic::of(100.0));
+    story.until("the analysis", |status| status.step == 1);
+    change(&story, |traffic| traffic.braked = true);
+    let braked =
+        story.until("the brake to be seen", |status| status.brake.is_some_and(|brake| brake.since_ms.is_some()));
+    assert!(braked.history.iter().any(|entry| entry.reason == "Braked"));
+    story.until("a release of the brake", |status| status.brake.is_some_and(|brake| brake.released == 1));
+    let released = |story: &Story| {
+        let groups = story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway);
+        groups[0].brake.as_ref().map(|brake| brake.released)
+    };
+    story.wait(1_000);
+    assert_eq!(released(&story), Some(1), "the proxies are told");
+    let paused = story.until_phase(Phase::Paused);
+    assert_eq!(paused.pause.unwrap().reason, PauseReason::Judgement);
+    assert_eq!(released(&story), Some(4));
+}
+
+#[test]
+fn proxies_brake_only_where_a_release_is_judged() {
+    let judged = |yaml: &str| {
+        let mut story = story(yaml, Traffic::of(0.0));
+        story.until_weight("canary=10%");
+        story.wait(1_000);
+        let groups = story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway);
+        groups[0].brake.as_ref().map(|brake| brake.evidence)
+    };
+    assert_eq!(judged(STEPS), Some(80_000), "six proxies count as eight");
+    let alone = "  analysis: {deadline: 10m}\n";
+    assert_eq!(judged(&STEPS.replace(alone, "").replace("{analysis: {duration: 5m}}", "{pause: {}}")), None);
+}

@@ -16,6 +16,8 @@ pub struct Traffic {
     pub errors: BTreeMap<(&'static str, &'static str), f64>,
     /// True while no proxy can be asked.
     pub silent: bool,
+    /// True while the gateway's brake has tripped: weights send nobody into the lane.
+    pub braked: bool,
     /// Parts of requests and failures that are still to come.
     rests: BTreeMap<(&'static str, &'static str, bool), f64>,
     counters: BTreeMap<&'static str, BTreeMap<Series, u64>>,
@@ -47,6 +49,13 @@ impl Traffic {
     pub fn serve(&mut self, weights: &BTreeMap<String, u32>, millis: u64, now: u64) {
         self.now = now;
         let canary = f64::from(weights.get("canary").copied().unwrap_or(0)) / 10_000.0;
+        let canary = if self.braked && canary > 0.0 {
+            let pick = Series { metric: Metric::LanePicks(Pick::Brake), ..series("", "stable", Direction::Gateway) };
+            self.add("gateway-1", pick, 1);
+            0.0
+        } else {
+            canary
+        };
         for (lane, share) in [("stable", 1.0 - canary), ("canary", canary)] {
             #[expect(clippy::cast_precision_loss, reason = "a tick is short")]
             let requests = self.whole("gateway", lane, false, self.rps * share * millis as f64 / 1000.0);

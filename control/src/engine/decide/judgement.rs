@@ -17,6 +17,10 @@ const CHECKPOINT_MS: Millis = 10_000;
 const AGAIN_MS: Millis = 1_000;
 /// A weight that grows by itself at least grows by this factor, of 100: each change is a push.
 const GROWTH: u32 = 150;
+/// A brake that is not confirmed for so long is released.
+const BRAKED_MS: Millis = 20_000;
+/// So often in one attempt.
+const RELEASES: u32 = 3;
 /// The last requests of a lane are waited for this long after the lane is gone.
 const LAST_REQUESTS_MS: Millis = 5_000;
 
@@ -31,6 +35,7 @@ impl Machine<'_> {
         if let Some((lane, judged)) = judgement.first(Outcome::Fail) {
             return self.fail(release, lane, &judged.verdict);
         }
+        self.note_brake(judgement);
         let stopped = self.status.pause.as_ref().is_some_and(|pause| {
             matches!(pause.reason, PauseReason::Failure | PauseReason::Asked | PauseReason::Judgement)
         });
@@ -42,6 +47,32 @@ impl Machine<'_> {
             return true;
         }
         false
+    }
+
+    /// A brake stops what looks like harm to one proxy. All counts together confirm it soon, or it is
+    /// released; when it trips again and again, a person has to look.
+    fn note_brake(&mut self, judgement: &Judgement) {
+        let mut brake = self.status.brake.unwrap_or_default();
+        match (brake.since_ms, judgement.is_braked) {
+            (None, true) => {
+                brake.since_ms = Some(self.now);
+                self.note("Braked", "a proxy keeps its users out of the lane: it saw them fail there");
+            }
+            (Some(since), true) if self.now >= since.saturating_add(BRAKED_MS) => {
+                brake.since_ms = None;
+                brake.released += 1;
+                self.note("BrakeReleased", "all counts together do not confirm what the proxy saw");
+            }
+            (Some(_), false) => brake.since_ms = None,
+            _ => {}
+        }
+        if self.status.brake.unwrap_or_default() != brake {
+            self.status.brake = Some(brake);
+        }
+        let again = "brakes of proxies trip again and again, and all counts together do not confirm them";
+        if brake.released > RELEASES && self.status.pause.is_none() {
+            self.pause(PauseReason::Judgement, again, None);
+        }
     }
 
     fn fail(&mut self, release: &Release, lane: &str, verdict: &Verdict) -> bool {
@@ -155,7 +186,8 @@ impl Machine<'_> {
         let borne = borne.map_or(0, |judged| judged.verdict.allowed_weight);
         let grown = if self.status.full { most } else { borne.clamp(auto.from.min(most), most) };
         let is_worth = have == 0 || grown == most || grown.saturating_mul(100) >= have.saturating_mul(GROWTH);
-        if grown > have && is_worth && self.is_taken_up(release) {
+        let is_braked = self.status.brake.is_some_and(|brake| brake.since_ms.is_some());
+        if grown > have && is_worth && !is_braked && self.is_taken_up(release) {
             return self.weigh_to(release, &[(auto.lane.clone(), grown)].into());
         }
         if !self.is_taken_up(release) {
