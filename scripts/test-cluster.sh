@@ -5,6 +5,9 @@
 #
 #   SMOKE=1     only the tests whose name begins with smoke
 #   HOLD=1      leave the bed of a failed test as it is, and say how to look into it
+#   RELEASE=1   run a release build of graylane, of which costs are judged too
+#
+# What was measured is shown as a table at the end, and kept in target/bench/cluster.json.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$ROOT/scripts/bed.sh"
@@ -12,8 +15,23 @@ set -euo pipefail
 main() {
   bed_components cluster
   ENVOY_BIN=$(scripts/envoy.sh newest)
-  export ENVOY_BIN
-  run_in_bed cluster "$@"
+  GRAYLANE_FIGURES=$ROOT/target/bench/cluster.jsonl
+  export ENVOY_BIN GRAYLANE_FIGURES
+  case ${RELEASE:-} in
+    '' | 0 | no) ;;
+    *)
+      say "graylane: compiling the release build"
+      cargo build --quiet --release -p graylane
+      GRAYLANE_DIR=${CARGO_TARGET_DIR:-$ROOT/target}/release
+      export GRAYLANE_DIR
+      ;;
+  esac
+  mkdir -p "$ROOT/target/bench"
+  rm -f "$GRAYLANE_FIGURES"
+  local result=0
+  (run_in_bed cluster "$@") || result=$?
+  [ ! -s "$GRAYLANE_FIGURES" ] || python3 "$ROOT/scripts/figures.py" "$GRAYLANE_FIGURES" "$ROOT/target/bench/cluster.json"
+  return $result
 }
 
 main "$@"

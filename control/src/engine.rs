@@ -8,6 +8,7 @@ pub mod decide;
 pub mod documents;
 mod healing;
 pub mod judging;
+mod keep;
 mod memory;
 mod news;
 mod owners;

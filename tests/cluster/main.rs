@@ -9,6 +9,7 @@ mod kills;
 mod outcomes;
 mod refused;
 mod releases;
+mod scale;
 mod smoke;
 mod stage;
 mod storms;

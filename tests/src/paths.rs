@@ -38,11 +38,14 @@ pub fn filter_that_traps() -> Result<PathBuf> {
     module("GRAYLANE_FILTER_TRAP", "target/filter/graylane_filter_trap.wasm")
 }
 
-/// The folder of the `graylane` binary, built beside this test binary.
+/// The folder of the `graylane` binary, built beside this test binary; `GRAYLANE_DIR` names another one.
 ///
 /// # Errors
 /// When it has not been built.
 pub fn graylane_dir() -> Result<PathBuf> {
+    if let Some(dir) = env::var_os("GRAYLANE_DIR") {
+        return Ok(dir.into());
+    }
     let test = env::current_exe().context("the path of this test")?;
     let dir = test.ancestors().nth(2).context("the test is in no target folder")?;
     if !dir.join("graylane").is_file() {

@@ -31,9 +31,8 @@ impl Pass {
         };
     }
 
-    pub(super) fn fail(&mut self, what: &str, error: SeamError, now: Millis) -> bool {
+    pub(super) fn fail(&mut self, what: &str, error: SeamError, now: Millis) {
         self.wake(Some(now.saturating_add(AGAIN_MS)));
         self.errors.push((what.into(), error));
-        false
     }
 }

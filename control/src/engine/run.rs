@@ -12,31 +12,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Millis;
-use super::decide::{Action, Decision, decide};
+use super::decide::{Action, decide};
 use super::documents::{self, Basis};
 use super::healing::Healing;
 use super::judging::{Judgement, Judging};
+use super::keep::Decided;
 use super::memory::{Memory, Rest, awaits_proxies};
-use super::news::{News, news};
 use super::owners::{owner, owners, rivals};
 pub use super::pass::Pass;
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
-use super::status::{Exposure, Phase, Status};
+use super::status::{Exposure, Phase};
 use crate::release::finding::Finding;
 use crate::release::overlap;
-
-/// A status in which only counts have changed is kept at most this often.
-const COUNTS_EVERY_MS: Millis = 2_000;
 
 /// The engine. All of its memory can be lost at any time.
 #[derive(Debug)]
 pub struct Engine<S, D, G> {
-    store: S,
+    pub(super) store: S,
     delivery: D,
     ground: G,
-    memory: BTreeMap<String, Memory>,
-    generations: BTreeMap<Place, u64>,
+    pub(super) memory: BTreeMap<String, Memory>,
+    pub(super) generations: BTreeMap<Place, u64>,
     dirty: BTreeSet<String>,
     /// Namespaces to which nothing was delivered because their config was stopped by hand.
     stopped: BTreeSet<String>,
@@ -46,6 +43,8 @@ pub struct Engine<S, D, G> {
     /// When the slots of a place have to be renewed, of what was delivered there.
     renewals: BTreeMap<Place, Millis>,
     judging: Judging,
+    /// True while what takes back goes alone.
+    pub(super) hurries: bool,
     first: bool,
 }
 
@@ -72,6 +71,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             healing: Healing::default(),
             renewals: BTreeMap::new(),
             judging: Judging::default(),
+            hurries: false,
             first: true,
         }
     }
@@ -82,7 +82,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         let mut objects = self.store.releases();
         objects.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
         let (owners, stamp) = (owners(&objects), self.ground.stamp());
-        let mut later = Vec::new();
+        let mut decided = Vec::new();
         for index in 0..objects.len() {
             let object = &objects[index];
             let busy = owner(&owners, object);
@@ -94,18 +94,14 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             let mut seen = self.see(object, busy.map(|owner| owner.id.clone()));
             seen.judgement = self.judge(object, now);
             seen.problems.extend(overlaps(object, &rivals(&objects, &owners, index)));
-            let object = &mut objects[index];
             let decision = decide(&object.spec, &object.status, &seen, now);
             let rest = Rest::after(object, busy, stamp, &decision, now);
             pass.awaits_proxies |= awaits_proxies(&decision.status);
             pass.wake(decision.wake_at);
-            let actions = decision.actions.clone();
-            if self.keep(object, decision, now, &mut pass).await {
-                later.extend(actions.into_iter().map(|action| (index, action)));
-            }
-            self.memory.entry(object.uid.clone()).or_default().rest = rest;
+            decided.push(Decided { index, object: Arc::clone(object), decision, rest });
         }
         self.judging.retain(&objects.iter().map(|object| object.uid.as_str()).collect());
+        let later = self.keep_all(&mut objects, decided, now, &mut pass).await;
         self.find_dirty(&objects);
         self.heal(&objects, now, &mut pass);
         self.deliver(&objects, now, &mut pass).await;
@@ -164,48 +160,6 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         let here = memory.generations.iter().filter(|(place, _)| places.contains(place));
         let generations = here.map(|(place, generation)| (place.clone(), *generation)).collect();
         self.ground.arrival(release, &generations)
-    }
-
-    /// Keeps a decision. Returns whether what was decided may be acted upon.
-    async fn keep(&mut self, object: &mut Arc<Object>, decision: Decision, now: Millis, pass: &mut Pass) -> bool {
-        if decision.actions.contains(&Action::Hold) && !object.held {
-            match self.store.hold(object).await {
-                Ok(held) => *object = Arc::new(held),
-                Err(error) => return pass.fail(&object.id, error, now),
-            }
-        }
-        let mut status = decision.status;
-        status.generation = status.generation.max(self.highest(object));
-        let saved_ms = self.memory.get(&object.uid).map_or(0, |memory| memory.saved_ms);
-        match news(&object.status, &status) {
-            News::None => return true,
-            News::Counts if now < saved_ms.saturating_add(COUNTS_EVERY_MS) => {
-                pass.wake(Some(saved_ms.saturating_add(COUNTS_EVERY_MS)));
-                return true;
-            }
-            News::Counts | News::State => {}
-        }
-        let result = self.store.save(object, &status).await;
-        match result {
-            Ok(saved) => {
-                self.memory.entry(object.uid.clone()).or_default().saved_ms = now;
-                *object = Arc::new(saved);
-                pass.changed = true;
-                true
-            }
-            // Taking back must not depend on being able to write it down.
-            Err(error) if withdraws(&object.status, &status) && !matches!(error, SeamError::Conflict { .. }) => {
-                Arc::make_mut(object).status = status;
-                pass.fail(&object.id, error, now)
-            }
-            Err(error) => pass.fail(&object.id, error, now),
-        }
-    }
-
-    fn highest(&self, object: &Object) -> u64 {
-        let Some(memory) = self.memory.get(&object.uid) else { return 0 };
-        let mine = self.generations.iter().filter(|(place, _)| memory.namespaces.contains(&place.namespace));
-        mine.map(|(_, generation)| *generation).max().unwrap_or(0)
     }
 
     /// Finds the namespaces whose documents may have changed.
@@ -352,9 +306,4 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             Err(error) => pass.errors.push((object.id.clone(), error)),
         }
     }
-}
-
-/// Whether a status takes lanes back.
-fn withdraws(before: &Status, after: &Status) -> bool {
-    after.phase == Phase::RollingBack && before.phase != Phase::RollingBack
 }

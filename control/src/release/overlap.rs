@@ -4,6 +4,8 @@
 //! can only when no service is in both and no proxy has to carry two lanes in one header. Documents of
 //! proxies are made of all releases of a place, and a proxy refuses one that mixes them up.
 
+use graylane_policy::MAX_GROUPS;
+
 use super::Release;
 use super::finding::Finding;
 
@@ -14,7 +16,23 @@ pub fn problems(release: &Release, earlier: &[&Release]) -> Vec<Finding> {
     for other in earlier.iter().filter(|other| key(other) != key(release)) {
         Pair { release, other, findings: &mut findings }.look();
     }
+    findings.extend(crowded(release, earlier));
     findings
+}
+
+/// Where one group more is too many: proxies refuse such a document, with what it says of all the others.
+fn crowded(release: &Release, earlier: &[&Release]) -> Option<Finding> {
+    let meets = |gateway: &&crate::release::plan::GatewayEntry| {
+        earlier.iter().filter(|other| other.plan.entry.gateways.contains(*gateway)).count() >= MAX_GROUPS
+    };
+    let gateway = release.plan.entry.gateways.iter().find(meets).map(|gateway| ("gateways", &gateway.namespace));
+    let beside = earlier.iter().filter(|other| other.namespace == release.namespace).count();
+    let sidecars = (beside >= MAX_GROUPS).then_some(("sidecars", &release.namespace));
+    let (kind, namespace) = gateway.or(sidecars)?;
+    let message = format!("{MAX_GROUPS} groups move at the {kind} of namespace {namespace} already");
+    let file = format!("grayrelease/{}", release.id());
+    let mend = "wait until one of their releases has ended".into();
+    Some(Finding { file, line: None, path: "spec.group".into(), message, mend })
 }
 
 /// A release and one that came before it.
@@ -136,6 +154,24 @@ mod tests {
         assert_eq!(found, [expected]);
         let elsewhere = release("pay", "a", members);
         assert_eq!(said(&elsewhere, &earlier), Vec::<String>::new());
+    }
+
+    #[test]
+    fn one_group_more_than_proxies_take_waits() {
+        let other = |index: usize, namespace: &str| {
+            let name = format!("r{index}");
+            release(namespace, &name, serde_json::json!({"entry": {"gateways": [{"namespace": "edge"}]}}))
+        };
+        let late = other(MAX_GROUPS, "shop");
+        let found = |namespace: fn(usize) -> &'static str, count: usize| {
+            let earlier: Vec<Release> = (0..count).map(|index| other(index, namespace(index))).collect();
+            let earlier: Vec<&Release> = earlier.iter().collect();
+            problems(&late, &earlier).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found(|_| "pay", MAX_GROUPS - 1), Vec::<String>::new());
+        let expected = "grayrelease/shop/r256: spec.group: 256 groups move at the gateways of namespace edge already; \
+                        wait until one of their releases has ended";
+        assert_eq!(found(|index| if index % 2 == 0 { "pay" } else { "shop" }, MAX_GROUPS), [expected]);
     }
 
     #[test]

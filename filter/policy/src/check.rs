@@ -14,8 +14,8 @@ use crate::problem::{ConfigError, Problems};
 use crate::raw::{ClientMarks, RawConfig, Role, VERSION};
 use fields::Fields;
 
-/// Most groups that may meet on one proxy.
-const MAX_GROUPS: usize = 64;
+/// Most groups that may meet on one proxy. Each of them costs every request a look at its carried header.
+pub const MAX_GROUPS: usize = 256;
 
 /// Checks a document and compiles it.
 pub(crate) fn compile(raw: &RawConfig) -> Result<Policy, ConfigError> {

@@ -39,6 +39,7 @@ mod shape;
 pub mod slots;
 pub mod trace;
 
+pub use check::MAX_GROUPS;
 pub use decide::{Choice, Decision, Inputs, Write};
 pub use lane::{Cohort, LaneId, Reason};
 pub use policy::{Destination, Group, PodLane, Policy};
