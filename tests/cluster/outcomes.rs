@@ -87,6 +87,37 @@ fn of_two_groups_with_one_service_the_later_is_refused() {
     });
 }
 
+#[test]
+fn smoke_a_release_whose_gateways_are_elsewhere_or_do_not_take_part_is_refused_until_they_do() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let _controller = controller(bed)?;
+        for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
+            let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
+            bed.apply(&bed.graylane(&words)?.stdout)?;
+        }
+        let at = |namespace: &str| json!({"entry": {"gateways": [{"namespace": namespace}]}});
+        for (name, namespace, words) in [
+            ("typo", "egde", "no gateway runs in namespace `egde`; name the namespace in which"),
+            ("plain", "front", "none of 1 pods in namespace `front` takes part; label their pod template"),
+        ] {
+            bed.apply(&release(name, &at(namespace)).to_string())?;
+            let expected = format!("spec.entry.gateways[0].namespace: {words}");
+            let said = |status: &Value| {
+                let message = status["message"].as_str().is_some_and(|message| message.contains(&expected));
+                Ok(status["phase"] == "Invalid" && message && condition(status, "Valid")?["status"] == "False")
+            };
+            until(bed, name, &expected, said)?;
+        }
+        let written = bed.kubectl(&["get", "envoyfilters", "-A", "-o", "name"])?.stdout;
+        ensure!(written.is_empty(), "written for releases that cannot move: {written}");
+        let patch = r#"{"spec": {"template": {"metadata": {"labels": {"graylane.io/enabled": "true"}}}}}"#;
+        bed.kubectl(&["delete", "gr", "typo", "-n", "shop"])?;
+        bed.kubectl(&["patch", "deployment", "gateway", "-n", "front", "--type=merge", "-p", patch])?;
+        until(bed, "plain", "it is taken", |status| Ok(condition(status, "Valid")?["status"] == "True"))?;
+        Ok(())
+    });
+}
+
 /// A controller beside an application of one service in two versions, without routes.
 fn controller(bed: &Bed) -> Result<Part> {
     bed.apply(&manifest()?)?;
@@ -170,7 +201,29 @@ metadata: {name: edge}
 ---
 apiVersion: v1
 kind: Namespace
+metadata: {name: front}
+---
+apiVersion: v1
+kind: Namespace
 metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: edge}
+spec:
+  selector: {matchLabels: {istio: gateway}}
+  template:
+    metadata: {labels: {istio: gateway, graylane.io/enabled: 'true'}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: front}
+spec:
+  selector: {matchLabels: {istio: front}}
+  template:
+    metadata: {labels: {istio: front}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
 ---
 apiVersion: v1
 kind: Service

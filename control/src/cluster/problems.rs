@@ -2,7 +2,7 @@
 
 use super::cache::Trouble;
 use super::template::only_workload;
-use super::world::{World, is_opted_in};
+use super::world::{World, is_ending, is_opted_in};
 use crate::release::finding::Finding;
 use crate::release::plan::PromotionStrategy;
 use crate::release::{Release, STABLE, routes};
@@ -40,6 +40,10 @@ pub fn of(world: &World, release: &Release) -> Vec<Finding> {
         of_service(world, release, &format!("spec.members[{index}].service"), &member.service, &mut findings);
     }
     let entry = &release.plan.entry;
+    for (index, gateway) in entry.gateways.iter().enumerate() {
+        let path = format!("spec.entry.gateways[{index}].namespace");
+        findings.extend(of_gateways(world, release, &path, &gateway.namespace));
+    }
     let others = [
         ("spec.carriers", &release.plan.carriers),
         ("spec.entry.inbound", &entry.inbound),
@@ -77,6 +81,23 @@ fn of_service(world: &World, release: &Release, path: &str, service: &str, findi
             "label their pod template `graylane.io/enabled: \"true\"` (`graylane install` shows the plan)".into(),
         );
     }
+}
+
+/// Gateways that do not run the filter would choose no lane: every weight would be reached, and moved nobody.
+fn of_gateways(world: &World, release: &Release, path: &str, namespace: &str) -> Option<Finding> {
+    let pods: Vec<_> = world.pods(namespace).iter().filter(|pod| !is_ending(pod)).collect();
+    if pods.iter().any(|pod| is_opted_in(pod)) {
+        return None;
+    }
+    let label = "label their pod template `graylane.io/enabled: \"true\"` (`graylane install` shows the plan)";
+    let (message, mend) = if pods.is_empty() {
+        let mend = "name the namespace in which the pods of the ingress gateway run; a controller that looks after \
+                    chosen namespaces needs `--watch-namespace` for it too";
+        (format!("no gateway runs in namespace `{namespace}`"), mend.to_owned())
+    } else {
+        (format!("none of {} pods in namespace `{namespace}` takes part", pods.len()), label.to_owned())
+    };
+    Some(finding(release, path, message, mend))
 }
 
 fn of_workloads(world: &World, release: &Release, findings: &mut Vec<Finding>) {
@@ -129,6 +150,33 @@ mod tests {
             "spec.carriers[0]: there is no service `web` in namespace shop",
         ];
         assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn gateways_that_are_elsewhere_or_do_not_take_part_are_named_with_their_place() {
+        let release = release("  entry: {gateways: [{namespace: edge}, {namespace: edge2}]}\n");
+        let at = |namespace: &str, labels: serde_json::Value| {
+            let mut pod = (*pod("gateway-1", labels)).clone();
+            pod.metadata.namespace = Some(namespace.into());
+            std::sync::Arc::new(pod)
+        };
+        let mut objects = orders(&[]);
+        objects.pods = vec![
+            pod("d", json!({"app": "orders", "graylane.io/enabled": "true"})),
+            at("edge", json!({"istio": "ingressgateway"})),
+        ];
+        let found = of(&World::new(objects.clone()), &release);
+        let text: Vec<String> = found.iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect();
+        let wanted = [
+            "spec.entry.gateways[0].namespace: none of 1 pods in namespace `edge` takes part",
+            "spec.entry.gateways[1].namespace: no gateway runs in namespace `edge2`",
+        ];
+        assert_eq!(text, wanted);
+        assert!(found.iter().all(|finding| !finding.mend.is_empty()));
+        for namespace in ["edge", "edge2"] {
+            objects.pods.push(at(namespace, json!({"istio": "ingressgateway", "graylane.io/enabled": "true"})));
+        }
+        assert_eq!(of(&World::new(objects), &release), []);
     }
 
     #[test]
