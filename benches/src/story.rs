@@ -39,6 +39,7 @@ pub fn all() -> Vec<Story> {
         story("whole/none", &whole, &mix.none()),
         story("whole/last", &whole, &mix.last()),
         story("whole/new-unit", &whole, &nobody),
+        story("braked/none", &mix.braked(), &mix.none()),
         story("carrying/stable", &carrying, &mix.none()),
         lane,
     ]

@@ -5,18 +5,23 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use graylane_policy::raw::{RawBrake, RawConfig, RawField};
 use graylane_tests::client::{Answer, Ask, Connection, Protocol};
-use graylane_tests::document::{SALT, entries, slots};
+use graylane_tests::document::{SALT, entries, is_in_canary, slots};
 use graylane_tests::envoy::{Envoy, wait_for_text};
+use graylane_tests::poll::PATIENCE;
 use graylane_tests::scenario::Scenario;
 use graylane_tests::stage::{Stage, at_once};
 use graylane_tests::{ecds, on_every_envoy, paths};
 use tokio::task::JoinHandle;
 
 use crate::behind_apps::{behind_apps, serve};
+use crate::cart::{Cart, OUTBOUND, who};
+use crate::entries::sidecar_with_entry;
 
 on_every_envoy!(
     a_canary_that_fails_everything_loses_its_users_within_seconds,
+    a_caller_that_is_no_entry_tells_and_keeps_its_calls_in_the_lane,
     alike_versions_with_one_error_in_twenty_keep_their_users,
+    an_entry_on_a_sidecar_brakes_as_well,
 );
 
 const WORKERS: u32 = 2;
@@ -78,6 +83,36 @@ fn a_canary_that_fails_everything_loses_its_users_within_seconds(stage: &Stage) 
     tells(&envoy, 1.0)
 }
 
+fn a_caller_that_is_no_entry_tells_and_keeps_its_calls_in_the_lane(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy("chain")?;
+    at_once(async {
+        let cart = Cart::start(scenario).await?;
+        cart.change("outbound", |document| document.groups.iter_mut().for_each(|group| brake(&mut group.brake, 0)))?;
+        let mut connection = cart.connect(OUTBOUND, Protocol::Http1).await?;
+        let deadline = Instant::now() + PATIENCE;
+        let labels = [("rollout", "shop/summer"), ("lane", "canary"), ("role", "outbound")];
+        while cart.envoy.stats()?.sum("graylane_brake", &labels) < 1.0 {
+            ensure!(Instant::now() < deadline, "half of the calls fail, and nothing is told");
+            for at in 0..20_u32 {
+                let trace = format!("00-4bf92f3577b34da6{at:016x}-00f067aa0ba902b7-01");
+                let ask = Ask::get("orders", "/").header("traceparent", trace);
+                let answer = match at % 2 {
+                    0 => connection.send(&in_canary(ask).header("x-toy-status", "503")).await?,
+                    _ => connection.send(&ask).await?,
+                };
+                ensure!(who(&answer)?.starts_with("orders"), "{}", answer.text());
+            }
+        }
+        let answer = connection.send(&in_canary(Ask::get("orders", "/"))).await?;
+        ensure!(who(&answer)? == "orders canary", "{}", answer.text());
+        Ok(())
+    })
+}
+
+fn in_canary(ask: Ask) -> Ask {
+    ask.header("x-release-stage", "canary").header("x-graylane-cohort", "shop=slot")
+}
+
 fn alike_versions_with_one_error_in_twenty_keep_their_users(stage: &Stage) -> Result<()> {
     let scenario = stage.copy_with("header", &paths::filter()?, behind_apps)?;
     change(&scenario, |document| braked(document, 5_000, 0))?;
@@ -99,6 +134,32 @@ fn alike_versions_with_one_error_in_twenty_keep_their_users(stage: &Stage) -> Re
     })
 }
 
+fn an_entry_on_a_sidecar_brakes_as_well(stage: &Stage) -> Result<()> {
+    let scenario = sidecar_with_entry(stage, "outbound")?;
+    at_once(async {
+        let cart = Cart::start(scenario).await?;
+        cart.change("entry", |document| braked(document, 5_000, 0))?;
+        let mut connection = cart.connect(OUTBOUND, Protocol::Http1).await?;
+        let deadline = Instant::now() + PATIENCE;
+        let labels = [("rollout", "shop/summer"), ("lane", "canary"), ("role", "entry")];
+        let mut user = 0_u32;
+        while cart.envoy.stats()?.sum("graylane_brake", &labels) < 1.0 {
+            ensure!(Instant::now() < deadline, "the lane fails, and nothing is told");
+            for _ in 0..20 {
+                user += 1;
+                let status = if is_in_canary(&user.to_string(), 5_000) { "503" } else { "200" };
+                let ask = Ask::get("orders", "/").header("x-user-id", user.to_string());
+                connection.send(&ask.header("x-toy-status", status)).await?;
+            }
+        }
+        for user in (0..40).filter(|user: &u32| is_in_canary(&user.to_string(), 5_000)) {
+            let answer = connection.send(&Ask::get("orders", "/").header("x-user-id", user.to_string())).await?;
+            ensure!(who(&answer)? == "orders stable", "user {user}: {}", answer.text());
+        }
+        Ok(())
+    })
+}
+
 /// A brake, and this many slots of 10,000 in the canary.
 fn braked(document: &mut RawConfig, canary: u32, released: u64) {
     for entry in entries(document) {
@@ -106,8 +167,12 @@ fn braked(document: &mut RawConfig, canary: u32, released: u64) {
         entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];
     }
     for group in &mut document.groups {
-        group.brake = Some(RawBrake { evidence: EVIDENCE, attempt: SALT.into(), released });
+        brake(&mut group.brake, released);
     }
+}
+
+fn brake(brake: &mut Option<RawBrake>, released: u64) {
+    *brake = Some(RawBrake { evidence: EVIDENCE, attempt: SALT.into(), released });
 }
 
 fn change(scenario: &Scenario, edit: impl FnOnce(&mut RawConfig)) -> Result<()> {

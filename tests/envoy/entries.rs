@@ -72,7 +72,7 @@ fn client_chooses_for_what_it_sends(stage: &Stage) -> Result<()> {
 
 /// The chain with the additional filter that chooses lanes before the one of this side, and its document as
 /// `graylane render` writes it.
-fn sidecar_with_entry(stage: &Stage, side: &str) -> Result<Scenario> {
+pub fn sidecar_with_entry(stage: &Stage, side: &str) -> Result<Scenario> {
     let scenario = stage.copy_with("chain", &paths::filter()?, |file, text| match file {
         "cart-stable.yaml" => with_entry_filter(&text, side).expect("the sidecar has a filter of this side"),
         _ => text,

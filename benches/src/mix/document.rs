@@ -52,6 +52,14 @@ impl Mix {
         json!({"version": 1, "generation": 1, "role": "gateway", "groups": [group(Some(entry))]})
     }
 
+    /// The same with a lane under the local brake.
+    #[must_use]
+    pub fn braked(&self) -> Value {
+        let mut document = self.whole();
+        document["groups"][0]["brake"] = json!({"evidence": 20_000, "attempt": "shop/summer#1"});
+        document
+    }
+
     /// The compiled form of [`Mix::deciding`].
     ///
     /// # Panics
