@@ -7,6 +7,7 @@ mod control;
 mod entries;
 mod examples;
 mod faults;
+mod judging;
 mod plugins;
 mod recovery;
 mod releases;

@@ -42,22 +42,27 @@ impl Traffic {
     /// Three clients on HTTP/1.1 and one on HTTP/2, all through the first gateway. A connection that closes
     /// is an error of [`Traffic::stop`].
     pub fn begin(bed: &Bed) -> Result<Self> {
-        Self::with(bed, false)
+        Self::with(bed, false, "/")
+    }
+
+    /// The same, but every fifth user asks for a path of its own.
+    pub fn with_every_fifth(bed: &Bed, path: &'static str) -> Result<Self> {
+        Self::with(bed, false, path)
     }
 
     /// The same and a stream without end, which breaks with the pod that answers it.
     pub fn with_stream(bed: &Bed) -> Result<Self> {
-        Self::with(bed, true)
+        Self::with(bed, true, "/")
     }
 
-    fn with(bed: &Bed, stream: bool) -> Result<Self> {
+    fn with(bed: &Bed, stream: bool, fifth: &'static str) -> Result<Self> {
         let gateway = At::from((bed.pod("istio-ingress", "gateway")?.place.ip, GATEWAY));
         let told = Arc::new(Told::default());
         let clients = bed.block_on(async {
             let mut clients = Vec::new();
             for protocol in [Protocol::Http1, Protocol::Http1, Protocol::Http1, Protocol::Http2] {
                 let connection = Connection::open(gateway, protocol).await?;
-                clients.push(tokio::spawn(ask_until_over(connection, told.clone())));
+                clients.push(tokio::spawn(ask_until_over(connection, told.clone(), fifth)));
             }
             if stream {
                 let connection = Connection::open(gateway, Protocol::Http2).await?;
@@ -86,11 +91,12 @@ impl Traffic {
     }
 }
 
-async fn ask_until_over(mut connection: Connection, told: Arc<Told>) -> Result<()> {
+async fn ask_until_over(mut connection: Connection, told: Arc<Told>, fifth: &str) -> Result<()> {
     let mut user = 0_u64;
     while !told.over.load(Ordering::Relaxed) {
         user += 1;
-        let ask = Ask::get(HOST, "/").header("x-user-id", user.to_string());
+        let path = if user.is_multiple_of(5) { fifth } else { "/" };
+        let ask = Ask::get(HOST, path).header("x-user-id", user.to_string());
         let answer = connection.send(&ask).await.with_context(|| format!("request {user}: the connection broke"))?;
         if answer.status == 200 {
             told.served.fetch_add(1, Ordering::Relaxed);
