@@ -27,7 +27,15 @@ fn the_chinese_reference_says_what_happens() -> Result<()> {
 
 #[test]
 fn every_link_between_pages_leads_somewhere() -> Result<()> {
-    let pages = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "docs/reference.md", "docs/reference.zh-CN.md"];
+    let pages = [
+        "README.md",
+        "README.zh-CN.md",
+        "ARCHITECTURE.md",
+        "docs/reference.md",
+        "docs/reference.zh-CN.md",
+        "docs/analysis.md",
+        "docs/analysis.zh-CN.md",
+    ];
     for page in pages {
         let text = std::fs::read_to_string(paths::root().join(page))?;
         let folder = paths::root().join(page).parent().map(Path::to_path_buf).unwrap_or_default();
