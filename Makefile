@@ -1,7 +1,7 @@
 # Every command of the project. Each does its own set-up on a fresh machine; what it takes is in scripts/.
 # Two suffice to begin with: `make demo` and `make test`.
 
-.PHONY: help demo test test-cluster test-mesh lint bench bench-load bench-mesh filter generate clean
+.PHONY: help demo test test-cluster test-mesh lint bench bench-load bench-mesh bench-release filter generate clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ bench-load: ## CPU per request in Envoy: ours, Lua's, empty and no filter, in in
 
 bench-mesh: ## on a real mesh: what weight changes and faults cost, beside a plain VirtualService
 	@scripts/test-mesh.sh weights faults
+
+bench-release: ## thousands of good and bad releases in virtual time, judged by ours and by other rules
+	@scripts/bench-release.sh
 
 filter: ## the shipped module, target/filter/graylane_filter.wasm
 	@scripts/build-filter.sh

@@ -6,7 +6,9 @@ mod consecutive;
 mod family;
 mod harm;
 mod health;
+mod keep;
 mod nats;
+mod pooled;
 mod ramp;
 mod recent;
 mod share;
@@ -23,7 +25,9 @@ pub use arm::{Arm, Pair};
 pub use consecutive::{IN_A_ROW, WINDOW_MS, Windows};
 pub use harm::RATIOS;
 pub use health::Health;
+pub use keep::Keep;
 pub use nats::Nats;
+pub use pooled::Pooled;
 pub use recent::Recent;
 pub use share::Share;
 pub use spread::Spread;
@@ -59,13 +63,14 @@ impl Evidence {
     pub fn observe(&mut self, plan: &Plan, interval: &Interval) {
         self.health.observe(plan, interval);
         self.sites.observe(plan, interval);
-        let cap = family::cap(plan);
         let with_unknown = self.health.may_compare_unknown();
         for (service, objective) in plan.objectives() {
             let trials = self.trials.entry(service.to_owned()).or_default();
             let trial = trials.entry(objective.name.clone()).or_default();
             match counts(plan, interval, service, objective, with_unknown) {
-                Counted::Pair(pair) => trial.observe(plan, &step(interval, objective, pair), cap),
+                Counted::Pair(pair) => {
+                    trial.observe(plan, &step(interval, objective, pair), family::cap(plan, objective))
+                }
                 Counted::Value(value) if value.is_finite() => trial.windows.close(value < objective.at_least()),
                 Counted::Value(_) | Counted::Nothing => {}
             }
@@ -141,5 +146,7 @@ fn ratio(plan: &Plan, interval: &Interval, service: &str, objective: &Objective)
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -109,6 +109,27 @@ impl Sites {
         Some(sites.entry(service.to_owned()).or_default())
     }
 
+    /// The service with most failures of its own beyond what stable's rate explains, and how it failed.
+    fn guilty(&self) -> Option<(&str, FaultKind)> {
+        let beyond = |lane: u64, stable: u64, site: &Site, base: &Site| {
+            let scale = if base.called.n == 0 { 0.0 } else { real(site.called.n) / real(base.called.n) };
+            real(lane) - real(stable) * scale
+        };
+        let blame = |(service, site): (&'_ String, &Site)| {
+            let base = self.stable.get(service).copied().unwrap_or_default();
+            let own = beyond(site.own, base.own, site, &base);
+            // Calls that failed and that no proxy of the service saw fail.
+            let unseen = |site: &Site| site.called.bad.saturating_sub(site.own + site.downstream + site.unknown);
+            let unanswered = |site: &Site| site.unanswered.min(unseen(site));
+            let silent = beyond(unanswered(site), unanswered(&base), site, &base);
+            let kind = if silent > own { FaultKind::Unreachable } else { FaultKind::Own };
+            (service.clone(), kind, own.max(0.0) + silent.max(0.0))
+        };
+        let most =
+            self.lane.iter().map(blame).max_by(|a, b| a.2.total_cmp(&b.2)).filter(|(_, _, most)| *most >= 1.0)?;
+        self.lane.get_key_value(&most.0).map(|(service, _)| (service.as_str(), most.1))
+    }
+
     /// Whether one service calls another, directly or through others.
     fn reaches(&self, from: &str, to: &str) -> bool {
         let mut seen = BTreeSet::new();
@@ -127,36 +148,65 @@ impl Sites {
     }
 }
 
-/// Names the hop behind the objectives that failed: of the services that break one, the deepest whose
-/// own failures explain those of its callers.
+/// Names the hop behind the objectives that failed.
+///
+/// Failures: the service with most failures of its own beyond stable's rate, counting calls that nobody
+/// answered as its own; failures that came from below are somebody else's. Where no proxy of a called
+/// service reports, and for latency, which says nothing of its origin: the deepest service with about
+/// as much excess as the worst one.
 pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Option<Fault> {
+    let (first, name) = *failing.first()?;
+    let (_, objective) = plan.objectives().find(|(of, objective)| *of == first && objective.name == name)?;
     let sites = &evidence.sites;
-    let deepest = |service: &str| !failing.iter().any(|(other, _)| *other != service && sites.reaches(service, other));
-    let (service, name) = failing.iter().find(|(service, _)| deepest(service)).or_else(|| failing.first())?;
-    let (_, objective) = plan.objectives().find(|(of, objective)| of == service && objective.name == *name)?;
-    let trial = evidence.trial(service, name)?;
+    let by_origin = match objective.kind {
+        ObjectiveKind::SuccessRate { .. } => sites.guilty(),
+        ObjectiveKind::Latency { .. } | ObjectiveKind::Ratio { .. } => None,
+    };
+    let service = by_origin.map_or_else(|| deepest(evidence, plan, first, objective), |(service, _)| service);
+    let kind = match objective.kind {
+        ObjectiveKind::Latency { .. } => FaultKind::Slow,
+        ObjectiveKind::Ratio { .. } => FaultKind::Business,
+        ObjectiveKind::SuccessRate { .. } => by_origin.map_or(FaultKind::Own, |(_, kind)| kind),
+    };
+    let named = plan.objectives().find(|(of, other)| *of == service && same_kind(other, objective));
+    let trial = named.and_then(|(_, objective)| evidence.trial(service, &objective.name));
+    let site = sites.lane.get(service).copied().unwrap_or_default();
     Some(Fault {
-        service: (*service).to_owned(),
+        service: service.to_owned(),
         lane: plan.lane.clone(),
-        objective: (*name).to_owned(),
-        kind: kind(sites.lane.get(*service).copied().unwrap_or_default(), objective),
-        first_bad_ms: trial.first_bad_ms.unwrap_or_default(),
-        n: trial.total.lane.n,
-        failures: trial.total.lane.bad,
+        objective: named.map_or(name, |(_, objective)| objective.name.as_str()).to_owned(),
+        kind,
+        first_bad_ms: trial.or(evidence.trial(first, name)).and_then(|trial| trial.first_bad_ms).unwrap_or_default(),
+        n: trial.map_or(site.called.n, |trial| trial.total.lane.n),
+        failures: trial.map_or(site.called.bad, |trial| trial.total.lane.bad),
     })
 }
 
-fn kind(site: Site, objective: &Objective) -> FaultKind {
-    match objective.kind {
-        ObjectiveKind::Latency { .. } => FaultKind::Slow,
-        ObjectiveKind::Ratio { .. } => FaultKind::Business,
-        ObjectiveKind::SuccessRate { .. } => {
-            let seen = site.own + site.downstream + site.unknown;
-            if site.unanswered > 0 && seen.saturating_mul(2) < site.called.bad {
-                FaultKind::Unreachable
-            } else {
-                FaultKind::Own
-            }
+/// The deepest service below the worst one, or the worst one itself, with at least half of its excess.
+fn deepest<'a>(evidence: &Evidence, plan: &'a Plan, worst: &'a str, objective: &Objective) -> &'a str {
+    let excess = |service: &str| {
+        let (_, other) = plan.objectives().find(|(of, other)| *of == service && same_kind(other, objective))?;
+        let trial = evidence.trial(service, &other.name)?;
+        let (lane, stable) = trial.rates()?;
+        Some((lane - stable) * real(trial.total.lane.n))
+    };
+    let Some(most) = excess(worst) else { return worst };
+    let guilty = |service: &&str| excess(service).is_some_and(|excess| excess >= most / 2.0);
+    let mut found = worst;
+    for service in plan.services.iter().map(|service| service.service.as_str()).filter(guilty) {
+        if evidence.sites.reaches(found, service) {
+            found = service;
         }
     }
+    found
+}
+
+fn same_kind(one: &Objective, other: &Objective) -> bool {
+    std::mem::discriminant(&one.kind) == std::mem::discriminant(&other.kind)
+}
+
+/// A count as a real number.
+#[expect(clippy::cast_precision_loss, reason = "counts of requests stay far below 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
 }

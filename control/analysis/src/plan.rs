@@ -76,8 +76,8 @@ pub struct Plan {
     pub alpha_pass: f64,
     /// Harm that is accepted, as a factor of stable's rate; default 1.2.
     pub margin: f64,
-    /// Harm that is accepted on top of it, as a share of requests; default 0.003. Less is reported
-    /// and never rolled back.
+    /// Harm that is accepted on top of it, as a share of requests; default 0.003. Less is reported and
+    /// never rolled back. See [`Plan::floor_of`] for latency.
     pub floor: f64,
     /// Requests of the lane before anything but a failure is said of an objective; default 50.
     pub min_requests: u64,
@@ -86,7 +86,7 @@ pub struct Plan {
     /// Intervals that have to agree before a rollback, at least; default 3. One burst is one interval.
     pub confirmations: u32,
     /// Time after a service's first request in the lane during which it may be slow, in milliseconds;
-    /// default 10,000.
+    /// default 10,000. For half of it failures count only when they are many.
     pub warm_up_ms: u64,
     /// Share of the expected proxies that have to report; below it nothing is passed. Default 0.8.
     pub quorum: f64,
@@ -144,6 +144,15 @@ impl Plan {
         let plan = Self { lane: lane.to_owned(), services, ..Self::default() };
         plan.check()?;
         Ok(plan)
+    }
+
+    /// Harm that is accepted beyond the margin for an objective. Far more requests may be slow than may
+    /// fail, so for latency it is at least three tenths of what the objective allows.
+    pub fn floor_of(&self, objective: &Objective) -> f64 {
+        match objective.kind {
+            ObjectiveKind::Latency { .. } => self.floor.max(0.3 * objective.allowed()),
+            ObjectiveKind::SuccessRate { .. } | ObjectiveKind::Ratio { .. } => self.floor,
+        }
     }
 
     /// Every pair of service and objective, in the order of the plan.

@@ -2,6 +2,7 @@
 
 use super::arm::{Arm, real};
 use super::nats::Nats;
+use crate::plan::{Objective, Plan};
 
 /// Rates above the allowed one that are bet on, as its multiples.
 pub const WORSE: [f64; 4] = [1.5, 2.0, 5.0, 20.0];
@@ -43,18 +44,50 @@ pub fn needed(rate: f64, allowed: f64, alpha: f64) -> f64 {
     if best <= 0.0 { f64::INFINITY } else { (f64::ln(1.0 / alpha) + f64::ln(5.0)) / best }
 }
 
+/// How many requests of the lane the test for relative harm needs on average, at the lane's and
+/// stable's rates and the lane's share of the traffic; infinite when there is no harm above the margin.
+pub fn needed_harm(lane: f64, stable: f64, share: f64, plan: &Plan, objective: &Objective) -> f64 {
+    let m = |ratio: f64| 1.0 - share + share * ratio;
+    let gain = |ratio: f64| {
+        let all = lane + stable * (1.0 - share) / share;
+        lane * f64::ln(ratio / plan.margin) - all * f64::ln(m(ratio) / m(plan.margin))
+    };
+    let ratios = super::RATIOS.iter().filter(|ratio| **ratio > plan.margin);
+    let best = ratios.clone().map(|ratio| gain(*ratio)).fold(0.0, f64::max);
+    let limit = super::family::needed(plan, objective) + f64::ln(real(super::RATIOS.len() as u64));
+    if best <= 0.0 { f64::INFINITY } else { limit / best }
+}
+
+/// Whether a rate is above what is allowed, at all times at once with probability `1 - alpha`.
+pub fn is_above(arm: Arm, allowed: f64, dispersion: f64, alpha: f64) -> bool {
+    is_rate_above(arm.rate(), real(arm.n), allowed, dispersion, alpha)
+}
+
+/// The same for a rate that was measured on `n` requests.
+pub fn is_rate_above(rate: f64, n: f64, allowed: f64, dispersion: f64, alpha: f64) -> bool {
+    let n = n / dispersion.max(1.0);
+    n > 0.0 && rate > allowed && mixture(n, rate.min(1.0) * n)(allowed) >= f64::ln(1.0 / alpha)
+}
+
 /// A confidence sequence for a rate: with probability `1 - alpha` it holds the true rate at all times
 /// at once. Beta-binomial mixture with a Beta(1/2, 1/2) prior (Robbins 1970; Howard, Ramdas, McAuliffe,
 /// Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", 2021). Counts are
 /// divided by the dispersion.
 pub fn interval(arm: Arm, dispersion: f64, alpha: f64) -> (f64, f64) {
-    let (n, bad) = (real(arm.n) / dispersion.max(1.0), real(arm.bad) / dispersion.max(1.0));
-    if n <= 0.0 {
+    interval_at(arm.rate(), real(arm.n), dispersion, alpha)
+}
+
+/// The same for a rate that was measured on `n` requests.
+pub fn interval_at(rate: f64, n: f64, dispersion: f64, alpha: f64) -> (f64, f64) {
+    let n = n / dispersion.max(1.0);
+    if n <= 0.0 || rate.is_nan() {
         return (0.0, 1.0);
     }
-    let rate = bad / n;
+    let rate = rate.clamp(0.0, 1.0);
+    let bad = rate * n;
     let limit = f64::ln(1.0 / alpha);
-    let beyond = |p: f64| mixture(n, bad, p) >= limit;
+    let mixture = mixture(n, bad);
+    let beyond = |p: f64| mixture(p) >= limit;
     (if bad > 0.0 { bisect(0.0, rate, &beyond) } else { 0.0 }, if bad < n { bisect(1.0, rate, &beyond) } else { 1.0 })
 }
 
@@ -68,10 +101,14 @@ fn bisect(mut out: f64, mut inside: f64, beyond: &impl Fn(f64) -> bool) -> f64 {
 }
 
 /// Logarithm of the mixture's likelihood ratio against a rate.
-fn mixture(n: f64, bad: f64, p: f64) -> f64 {
-    let at = if bad > 0.0 { bad * p.ln() } else { 0.0 } + if n > bad { (n - bad) * (-p).ln_1p() } else { 0.0 };
+fn mixture(n: f64, bad: f64) -> impl Fn(f64) -> f64 {
     let log_beta = |a: f64, b: f64| libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b);
-    log_beta(bad + 0.5, n - bad + 0.5) - log_beta(0.5, 0.5) - at
+    let mixed = log_beta(bad + 0.5, n - bad + 0.5) - log_beta(0.5, 0.5);
+    move |p| {
+        let bad_at = if bad > 0.0 { bad * p.ln() } else { 0.0 };
+        let good_at = if n > bad { (n - bad) * (-p).ln_1p() } else { 0.0 };
+        mixed - bad_at - good_at
+    }
 }
 
 #[cfg(test)]

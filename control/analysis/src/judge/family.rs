@@ -1,39 +1,44 @@
 //! All services and objectives of a release as one test.
 
 use super::arm::real;
-use super::{Evidence, Trial};
-use crate::plan::Plan;
+use super::{Evidence, RATIOS};
+use crate::plan::{Objective, ObjectiveKind, Plan};
 
-/// Logarithm of the e-value that the release as a whole has to reach.
+/// Share of the whole test that an objective has, over that of another kind: failures are what hurts.
+fn weight(objective: &Objective) -> f64 {
+    if matches!(objective.kind, ObjectiveKind::SuccessRate { .. }) { 3.0 } else { 1.0 }
+}
+
+/// Logarithm of the e-value that an objective alone has to reach for the release to fail.
 ///
-/// The e-values of all hops and objectives are averaged, which keeps their expectation at most 1
-/// however they depend on each other (Vovk and Wang, "E-values: calibration, combination and
-/// applications", 2021). A sum that reaches `count / alpha` is a mean that reaches `1 / alpha`.
-pub fn needed(plan: &Plan) -> f64 {
-    f64::ln(1.0 / plan.alpha) + f64::ln(real(plan.objectives().count().max(1) as u64))
+/// The e-values of all hops and objectives are averaged with weights that are fixed in advance, which
+/// keeps their expectation at most 1 however they depend on each other (Vovk and Wang, "E-values:
+/// calibration, combination and applications", 2021).
+pub fn needed(plan: &Plan, objective: &Objective) -> f64 {
+    let all: f64 = plan.objectives().map(|(_, objective)| weight(objective)).sum();
+    f64::ln(1.0 / plan.alpha) + f64::ln(all / weight(objective))
 }
 
 /// What one interval may add to one bet at most, so that a rollback needs as many intervals as the
 /// plan asks for.
-pub fn cap(plan: &Plan) -> f64 {
-    (needed(plan) + f64::ln(real(super::RATIOS.len() as u64))) / f64::from(plan.confirmations.max(1))
+pub fn cap(plan: &Plan, objective: &Objective) -> f64 {
+    (needed(plan, objective) + f64::ln(real(RATIOS.len() as u64))) / f64::from(plan.confirmations.max(1))
 }
 
 /// The objectives whose harm makes the release fail, worst first: (service, objective).
 pub fn failing<'a>(evidence: &'a Evidence, plan: &'a Plan) -> Vec<(&'a str, &'a str)> {
-    let trials = || {
-        plan.objectives().filter_map(|(service, objective)| {
-            let trial = evidence.trial(service, &objective.name)?;
-            trial.is_material(plan).then_some((service, objective.name.as_str(), trial))
-        })
+    let material = |(service, objective): (&'a str, &'a Objective)| {
+        let trial = evidence.trial(service, &objective.name)?;
+        let needed = needed(plan, objective);
+        let harm = (trial.is_material(plan, objective) && !trial.has_moved(needed)).then(|| trial.harm())?;
+        Some((service, objective.name.as_str(), harm, harm - needed))
     };
-    let logs: Vec<f64> = trials().map(|(_, _, trial)| Trial::harm(trial)).collect();
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = logs.iter().map(|log| (log - top).exp()).sum();
-    if logs.is_empty() || top + sum.ln() < needed(plan) {
+    let mut trials: Vec<_> = plan.objectives().filter_map(material).collect();
+    let sum: f64 = trials.iter().map(|(_, _, _, beyond)| beyond.min(600.0).exp()).sum();
+    if sum < 1.0 {
         return Vec::new();
     }
-    let mut failing: Vec<_> = trials().filter(|(_, _, trial)| trial.harm() >= f64::ln(20.0)).collect();
-    failing.sort_by(|a, b| b.2.harm().total_cmp(&a.2.harm()));
-    failing.into_iter().map(|(service, objective, _)| (service, objective)).collect()
+    trials.retain(|(_, _, harm, _)| *harm >= f64::ln(20.0));
+    trials.sort_by(|a, b| b.2.total_cmp(&a.2));
+    trials.into_iter().map(|(service, objective, _, _)| (service, objective)).collect()
 }

@@ -4,7 +4,7 @@ use super::arm::{Pair, real};
 use super::nats::Nats;
 
 /// Risk ratios that are bet on, in equal parts.
-pub const RATIOS: [f64; 7] = [1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0];
+pub const RATIOS: [f64; 4] = [2.5, 8.0, 30.0, 150.0];
 
 /// One interval's step of the e-process against "the lane's risk is at most `margin` times stable's".
 ///

@@ -1,5 +1,6 @@
 //! How much weight the evidence allows.
 
+use super::arm::real;
 use super::{Evidence, bound};
 use crate::plan::{ObjectiveKind, Plan};
 
@@ -15,8 +16,10 @@ pub fn allowed(evidence: &Evidence, plan: &Plan) -> u32 {
             continue;
         }
         let bound = evidence.trial(service, &objective.name).map_or(1.0, |trial| {
-            let (_, upper) = bound::interval(trial.total.lane, trial.dispersion(), ALPHA);
-            (upper - trial.total.stable.rate()).max(0.0)
+            let n = real(trial.total.lane.n);
+            let (lane, stable) = trial.rates().unwrap_or((trial.total.lane.rate(), 0.0));
+            let (_, upper) = bound::interval_at(lane, n, trial.dispersion(), ALPHA);
+            (upper - stable).max(0.0)
         });
         excess = excess.max(bound);
     }

@@ -13,6 +13,9 @@ use super::arm::{Arm, real};
 /// Blocks of so many intervals are compared with the one before.
 const SCALES: [u32; 2] = [1, 4];
 
+/// So many of the largest differences are left out.
+const TRIMMED: usize = 3;
+
 /// Moments of one arm's failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spread {
@@ -30,15 +33,22 @@ struct Scale {
     squares: u64,
     /// Failures that were compared.
     bad: u64,
+    /// The largest squares with their failures, largest first: left out, because the edges of an outage
+    /// that hits both sides are among them.
+    top: [(u64, u64); TRIMMED],
 }
 
 // === impl Spread ===
 
 impl Spread {
-    /// Takes an interval's counts.
-    pub fn take(&mut self, arm: Arm) {
+    /// Takes an interval's counts. One in the midst of an outage is not compared with its neighbours.
+    pub fn take(&mut self, arm: Arm, is_clean: bool) {
         for (scale, length) in self.scales.iter_mut().zip(SCALES) {
-            scale.take(arm, length);
+            if is_clean {
+                scale.take(arm, length);
+            } else {
+                *scale = Scale { squares: scale.squares, bad: scale.bad, top: scale.top, ..Scale::default() };
+            }
         }
     }
 
@@ -70,10 +80,20 @@ impl Scale {
             let scale = (n1 + n2) * (n1 + n2) / (n1 * n2);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the clamp")]
             let square = (difference * difference * scale * 1000.0).clamp(0.0, 1e12) as u64;
-            self.squares = self.squares.saturating_add(square);
-            self.bad = self.bad.saturating_add(now.bad + before.bad);
+            self.keep((square, now.bad + before.bad));
         }
         *self = Self { filled: 0, open: Arm::default(), before: now, ..*self };
+    }
+
+    /// Adds a difference, or the smallest of the largest ones instead of it.
+    fn keep(&mut self, mut difference: (u64, u64)) {
+        for top in &mut self.top {
+            if difference.0 > top.0 {
+                std::mem::swap(top, &mut difference);
+            }
+        }
+        self.squares = self.squares.saturating_add(difference.0);
+        self.bad = self.bad.saturating_add(difference.1);
     }
 }
 
@@ -88,8 +108,8 @@ mod tests {
         for _ in 0..4_000 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let hit = (state >> 33).is_multiple_of(10);
-            even.take(Arm::new(100, u64::from(hit)));
-            bursts.take(Arm::new(100, 5 * u64::from(hit)));
+            even.take(Arm::new(100, u64::from(hit)), true);
+            bursts.take(Arm::new(100, 5 * u64::from(hit)), true);
         }
         assert!((0.8..1.25).contains(&Spread::estimate(&[&even], 4.0)), "{}", Spread::estimate(&[&even], 4.0));
         assert!((3.8..6.0).contains(&Spread::estimate(&[&bursts], 4.0)), "{}", Spread::estimate(&[&bursts], 4.0));

@@ -4,16 +4,34 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arm::{Arm, Pair, real};
-use super::bound::{self, BETTER, WORSE};
+use super::bound::{self, WORSE};
 use super::consecutive::Windows;
 use super::harm::{self, RATIOS};
+use super::keep::Keep;
 use super::nats::{Nats, log_mean_exp};
+use super::pooled::Pooled;
 use super::recent::Recent;
 use super::spread::Spread;
-use crate::plan::Plan;
+use crate::plan::{Objective, Plan};
 
 /// Weight of "failures are independent" before any were seen, in failures.
 const SPREAD_PRIOR: f64 = 8.0;
+/// Chance at which stable is taken to break the objective although it does not.
+const OUTAGE: f64 = 0.05;
+/// What stable has broken for longer than this, in milliseconds, is no outage but its way.
+const OUTAGE_MS: u64 = 90_000;
+/// The same chance once more for what came after a cold start.
+const SETTLED: f64 = 0.2;
+/// Excess of failures, or of slow requests after the warm-up, that a cold start may have.
+const COLD: f64 = 0.05;
+/// Evidence, as a multiple of what a rollback needs, against which failures are not taken for moved.
+const MOVED: f64 = 3.0;
+/// Intervals are put together until they hold so many requests: a comparison within one that holds two
+/// says nothing. Depends on requests only, never on how they went.
+const BLOCK: u64 = 30;
+/// Chance that an excess is taken to be above the floor although it is not. The e-process bounds false
+/// alarms already; this keeps what is within the floor from being rolled back.
+const FLOOR: f64 = 0.02;
 
 /// The evidence on one objective of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -29,9 +47,15 @@ pub struct Trial {
     pub first_bad_ms: Option<u64>,
     pub(super) recent: Recent,
     pub(super) windows: Windows,
+    /// Since when stable has been seen to break it, Unix milliseconds.
+    unclean_since_ms: Option<u64>,
+    block: Pair,
+    pooled: Pooled,
+    /// The same without the first seconds after the lane's start.
+    settled: Pooled,
     harm: [Nats; RATIOS.len()],
     breach: [Nats; WORSE.len()],
-    keep: [Nats; BETTER.len()],
+    keep: Keep,
     lane_spread: Spread,
     stable_spread: Spread,
 }
@@ -50,28 +74,58 @@ pub(super) struct Step {
 // === impl Trial ===
 
 impl Trial {
-    /// Takes an interval's counts.
+    /// Takes an interval's counts; no bet gains more than `cap` by one block of them.
     pub(super) fn observe(&mut self, plan: &Plan, step: &Step, cap: f64) {
-        self.stable_spread.take(step.pair.stable);
-        if step.pair.lane.n == 0 && self.first_ms.is_none() {
-            self.before.add(step.pair.stable);
+        let pair = step.pair;
+        let is_clean = self.is_clean(step);
+        self.unclean_since_ms = if is_clean { None } else { self.unclean_since_ms.or(Some(step.from_ms)) };
+        self.stable_spread.take(pair.stable, is_clean);
+        if pair.lane.n == 0 && self.first_ms.is_none() {
+            self.before.add(pair.stable);
             return;
         }
         let first = *self.first_ms.get_or_insert(step.from_ms);
         if step.forgives_start && step.from_ms < first.saturating_add(plan.warm_up_ms) {
             return;
         }
-        let pair = step.pair;
         self.total.add(pair);
         self.recent.add(pair, step.to_ms);
         self.windows.add(pair.lane, step);
-        self.lane_spread.take(pair.lane);
-        harm::step(&mut self.harm, &pair, plan.margin, cap);
-        bound::step_worse(&mut self.breach, pair.lane, step.allowed, cap);
-        bound::step_better(&mut self.keep, pair.lane, step.allowed);
+        self.lane_spread.take(pair.lane, is_clean);
+        if !self.is_outage(step) {
+            self.keep.step(pair.lane, self.recent.sum().lane, step.allowed);
+        }
         if pair.lane.bad > 0 && pair.excess() > 0.0 {
             self.first_bad_ms.get_or_insert(step.from_ms);
         }
+        self.compare(plan, step, cap);
+    }
+
+    /// Closes the block of intervals that are compared when it holds enough requests.
+    fn compare(&mut self, plan: &Plan, step: &Step, cap: f64) {
+        self.block.add(step.pair);
+        if self.block.lane.n + self.block.stable.n >= BLOCK {
+            let block = std::mem::take(&mut self.block);
+            self.pooled.add(&block);
+            let settles_ms = if step.forgives_start { 2 * plan.warm_up_ms } else { plan.warm_up_ms / 2 };
+            if step.from_ms >= self.first_ms.unwrap_or_default().saturating_add(settles_ms) {
+                self.settled.add(&block);
+            }
+            harm::step(&mut self.harm, &block, plan.margin, cap);
+            bound::step_worse(&mut self.breach, block.lane, step.allowed, cap);
+        }
+    }
+
+    /// Whether stable was not seen to break the objective, lately and in this interval.
+    fn is_clean(&self, step: &Step) -> bool {
+        let breaks = |arm| bound::is_above(arm, step.allowed, 1.0, OUTAGE);
+        !breaks(self.recent.sum().stable) && !breaks(step.pair.stable)
+    }
+
+    /// Whether stable breaks the objective since a while ago, and not for long: what the lane does
+    /// meanwhile says nothing of its version. Depends on stable alone, so it does not favour the lane.
+    fn is_outage(&self, step: &Step) -> bool {
+        self.unclean_since_ms.is_some_and(|since| step.from_ms.saturating_sub(since) < OUTAGE_MS)
     }
 
     /// How much more failures scatter than independent ones; at least 1.
@@ -91,25 +145,43 @@ impl Trial {
 
     /// Logarithm of the e-value against "the lane breaks the objective".
     pub fn keep(&self) -> f64 {
-        log_mean_exp(&self.keep, self.dispersion())
+        self.keep.get(self.dispersion())
     }
 
-    /// Whether the harm is more than what is reported only: enough failures, and an excess over the
-    /// margin and the floor.
-    pub fn is_material(&self, plan: &Plan) -> bool {
-        let Pair { lane, stable } = self.total;
-        lane.bad >= plan.min_failures && lane.rate() - plan.margin * stable.rate() >= plan.floor && !self.has_moved()
+    /// Rates of the lane and of stable, as if the weight had never changed.
+    pub fn rates(&self) -> Option<(f64, f64)> {
+        self.pooled.rates()
     }
 
-    /// Whether failures only moved from stable into the lane, as those of one user do whose slot did:
-    /// then stable fails less often than before the lane had traffic, and all together no more often.
-    pub fn has_moved(&self) -> bool {
-        if self.before.n == 0 {
+    /// Whether the harm is more than what is reported only: enough failures, and an excess that is
+    /// surely over the margin and the floor; after a cold start also without the first seconds, and
+    /// within these only an excess that no cold start explains.
+    pub fn is_material(&self, plan: &Plan, objective: &Objective) -> bool {
+        let arm = self.total.lane;
+        let is_over = |pooled: &Pooled, floor: f64, chance: f64| {
+            pooled.rates().is_some_and(|(lane, stable)| {
+                let accepted = plan.margin * stable + floor;
+                bound::is_rate_above(lane, pooled.lane_n(), accepted, self.dispersion(), chance)
+            })
+        };
+        let floor = plan.floor_of(objective);
+        let settled = || is_over(&self.settled, floor, SETTLED) || is_over(&self.pooled, floor.max(COLD), FLOOR);
+        arm.bad >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
+    }
+
+    /// Whether failures may only have moved from stable into the lane, as those of one user do whose
+    /// slot did: then stable fails less often than before the lane had traffic, and all together do
+    /// not fail more often. Not believed against evidence three times as strong as `needed`, because a
+    /// base rate that fell at the same time looks alike.
+    pub fn has_moved(&self, needed: f64) -> bool {
+        if self.before.n == 0 || self.harm() > MOVED * needed {
             return false;
         }
         let Pair { lane, stable } = self.total;
+        let rate = self.before.rate();
+        let before = (rate - 0.5 * (rate * self.dispersion() / real(self.before.n)).sqrt()).max(0.0);
         let excess = real(lane.bad) - stable.rate() * real(lane.n);
-        let all = real(lane.bad + stable.bad) - self.before.rate() * real(lane.n + stable.n);
+        let all = real(lane.bad + stable.bad) - before * real(lane.n + stable.n);
         all < excess / 2.0
     }
 }

@@ -222,12 +222,13 @@ fn state(plan: &Plan, trial: &Trial, objective: &Objective, is_failing: bool) ->
         return FindingState::NoData;
     }
     let now = trial.recent.sum();
-    let breaks = |arm: Arm| bound::interval(arm, trial.dispersion(), 0.001).0 > objective.allowed();
+    let breaks = |arm: Arm| bound::is_above(arm, objective.allowed(), trial.dispersion(), 0.001);
     if breaks(now.lane) && breaks(now.stable) {
         return FindingState::BrokenByBoth;
     }
     let enough = trial.total.lane.n >= plan.min_requests && trial.keep() >= f64::ln(1.0 / plan.alpha_pass);
-    if enough && trial.harm() < f64::ln(20.0) { FindingState::Kept } else { FindingState::Open }
+    let is_suspect = trial.harm() >= f64::ln(20.0) && trial.is_material(plan, objective);
+    if enough && !is_suspect { FindingState::Kept } else { FindingState::Open }
 }
 
 fn words(plan: &Plan, service: &str, objective: &Objective, trial: &Trial, state: FindingState) -> String {

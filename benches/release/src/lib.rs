@@ -1,0 +1,21 @@
+//! Good and bad releases in virtual time.
+//!
+//! A seed tells one release: its traffic, what goes wrong, which readings get lost. [`run::run`] lets
+//! ours and the other rules judge it on the same trace. `make bench-release` runs seeds that no
+//! setting was chosen by ([`suite::HELD_OUT`]); the tests run others.
+
+#![forbid(unsafe_code)]
+
+pub mod draw;
+pub mod figures;
+pub mod proxies;
+pub mod rivals;
+pub mod run;
+pub mod scenario;
+pub mod share;
+pub mod suite;
+
+pub mod table;
+mod truth;
+pub mod users;
+pub mod world;

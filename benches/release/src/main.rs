@@ -1,0 +1,128 @@
+//! `make bench-release`: releases in virtual time, judged by ours and by other rules on the same
+//! traces. Prints tables and writes `target/bench/release.json`.
+//!
+//! `bench-release [--tuning] [--scale PERCENT] [--out FILE]`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use graylane_analysis::Outcome;
+use release_suite::figures::{self, Figure, OURS};
+use release_suite::run::{Drive, Record};
+use release_suite::scenario::{Damage, Harm, SERVICES, Scenario, Truth};
+use release_suite::share::{Share, real};
+use release_suite::suite::{HELD_OUT, TUNING, releases, run_all};
+use release_suite::table;
+
+struct Options {
+    first: u64,
+    percent: u64,
+    out: Option<PathBuf>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = options()?;
+    let began = Instant::now();
+    let many = |count: u64| (count * options.percent / 100).max(30);
+    let mut all = fixed(options.first, many(10_000), many(3_000));
+    all.extend(decision_times(options.first + 10_000_000, many(300)));
+    all.extend(ramps(options.first + 20_000_000, many(300), many(2_000), many(600)));
+    println!("{}", table::figures(&all));
+    println!("{:.0} s, seeds from {}", began.elapsed().as_secs_f64(), options.first);
+    if let Some(out) = &options.out {
+        let text = serde_json::to_string_pretty(&all)?;
+        std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    Ok(())
+}
+
+fn options() -> anyhow::Result<Options> {
+    let mut options = Options { first: HELD_OUT, percent: 100, out: None };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--tuning" => options.first = TUNING,
+            "--scale" => options.percent = value()?.parse().context("--scale takes a percentage")?,
+            "--out" => options.out = Some(value()?.into()),
+            _ => bail!("unknown option '{arg}': --tuning, --scale PERCENT, --out FILE"),
+        }
+    }
+    Ok(options)
+}
+
+/// 10% all the time: every rule sees the same traffic.
+fn fixed(first: u64, good: u64, bad: u64) -> Vec<Figure> {
+    println!("{good} good and {bad} bad releases at 10%, the same traces for every rule:");
+    let records = run_all(&releases(first, good, bad), Drive::Fixed);
+    println!("{}", table::kinds(&records));
+    figures::compare(&records)
+}
+
+/// From the first bad request to the decision, at 100 requests a second and 10%.
+fn decision_times(first: u64, runs: u64) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (rate, target) in [(0.05, 15.0), (0.2, 6.0), (1.0, 4.0)] {
+        let damage = |seed: u64| {
+            let hop = usize::try_from(seed).unwrap_or_default() % SERVICES.len();
+            Damage { harm: Harm::Own, hop, rate, from_s: 0.0, rise_s: 0.0 }
+        };
+        let scenario = |seed| Scenario::plain(seed, 100.0, 0.001, Some(damage(seed)));
+        let records = run_all(&(first..first + runs).map(scenario).collect::<Vec<_>>(), Drive::Fixed);
+        let times =
+            records.iter().filter(|record| record.outcome == Outcome::Fail).map(|record| real(record.decided_s));
+        let name = format!("time to decide, 100 rps at 10%, {:.0}% of the lane fails", rate * 100.0);
+        figures.push(Figure::seconds(&name, OURS, times.collect()).at_most(target));
+        let rival = records.iter().filter_map(|record| record.rivals[1].0).map(real).collect();
+        figures.push(Figure::seconds(&name, "handbook, lane-labelled", rival));
+    }
+    figures
+}
+
+/// The `auto` ramp: good releases, dead ones, and all kinds.
+fn ramps(first: u64, runs: u64, good: u64, bad: u64) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (rps, target) in [(100.0, 60.0), (1000.0, 20.0)] {
+        let scenario = |seed| Scenario::plain(seed, rps, 0.001, None);
+        let records = run_all(&(first..first + runs).map(scenario).collect::<Vec<_>>(), Drive::Auto);
+        let times = records.iter().filter_map(|record| record.verified_s).map(real).collect();
+        let name = format!("good release from 1% to all, verified, {rps:.0} rps");
+        figures.push(Figure::seconds(&name, OURS, times).at_most(target));
+        let share = Share::of(&records, |record| record.outcome == Outcome::Pass);
+        figures.push(Figure::high(&format!("promoted by the ramp, {rps:.0} rps"), OURS, share).at_least(0.99));
+    }
+    figures.extend(dead(first, runs));
+    println!("{good} good and {bad} bad releases on the ramp (other rules judge the same moving weight):");
+    let records = run_all(&releases(first + 1_000_000, good, bad), Drive::Auto);
+    println!("{}", table::kinds(&records));
+    figures.extend(on_ramp(&records));
+    figures
+}
+
+/// A lane that fails every request.
+fn dead(first: u64, runs: u64) -> Vec<Figure> {
+    let damage = Damage { harm: Harm::Unreachable, hop: 1, rate: 1.0, from_s: 0.0, rise_s: 0.0 };
+    let scenario = |seed| Scenario::plain(seed, 100.0, 0.001, Some(damage));
+    let records = run_all(&(first..first + runs).map(scenario).collect::<Vec<_>>(), Drive::Auto);
+    let weight = records.iter().map(|record| record.weight).fold(0.0, f64::max);
+    let times = records.iter().map(|record| real(record.decided_s)).collect();
+    vec![
+        Figure::plain("largest weight of a dead lane on the ramp, 100 rps", OURS, weight, "share").at_most(0.05),
+        Figure::seconds("time to decide on a dead lane on the ramp, 100 rps", OURS, times),
+    ]
+}
+
+fn on_ramp(records: &[Record]) -> Vec<Figure> {
+    let good = || figures::of(records, Truth::Good);
+    let bad = || figures::of(records, Truth::Bad);
+    let sum = |of: fn(&Record) -> u64| bad().map(|record| real(of(record))).sum::<f64>();
+    let hurt = sum(|record| record.failed) / sum(|record| record.requests).max(1.0);
+    vec![
+        Figure::low("false rollbacks on the ramp", OURS, Share::of(good(), |record| record.outcome == Outcome::Fail))
+            .at_most(0.001),
+        Figure::low("bad promoted on the ramp", OURS, Share::of(bad(), |record| record.outcome == Outcome::Pass))
+            .at_most(0.001),
+        Figure::plain("requests failed by bad lanes on the ramp, until the decision", OURS, hurt, "share"),
+    ]
+}

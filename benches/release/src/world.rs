@@ -1,0 +1,150 @@
+//! Traffic through a chain of three services, half a second at a time.
+
+use crate::draw::Draw;
+use crate::scenario::{CALLED, Harm, SERVICES, Scenario};
+use crate::users::Users;
+
+/// Half a second.
+pub const STEP_S: f64 = 0.5;
+
+/// What happened at one hop of one lane in a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hop {
+    /// Calls, as the caller counts them.
+    pub called: u64,
+    /// Those that nobody answered.
+    pub unanswered: u64,
+    /// Failed requests by whom they failed for.
+    pub own: u64,
+    /// Failures handed on from below.
+    pub downstream: u64,
+    /// Slow requests.
+    pub slow: u64,
+}
+
+/// A lane's traffic in a step, by hop.
+pub type Flow = [Hop; SERVICES.len()];
+
+/// The world of one release.
+#[derive(Debug)]
+pub struct World {
+    scenario: Scenario,
+    users: Users,
+    draw: Draw,
+    /// When the lane got its first request, in seconds.
+    opened_s: Option<f64>,
+}
+
+// === impl Hop ===
+
+impl Hop {
+    /// All failures, as the caller counts them.
+    pub fn failed(&self) -> u64 {
+        self.unanswered + self.own + self.downstream
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// The world of a scenario.
+    pub fn new(scenario: &Scenario) -> Self {
+        let mut draw = Draw::new(scenario.seed);
+        let users = Users::new(&scenario.crowd, &mut draw);
+        Self { scenario: scenario.clone(), users, draw, opened_s: None }
+    }
+
+    /// Share of the lane's requests that fail at a weight because of who sends them, on average.
+    pub fn of_users(&self, weight: f64) -> f64 {
+        self.users.expected(weight)
+    }
+
+    /// Half a second at a weight (0 to 1); gives the lane's and stable's traffic.
+    pub fn step(&mut self, at_s: f64, weight: f64) -> [Flow; 2] {
+        let share = self.users.share(weight);
+        let rate = self.scenario.rps * STEP_S;
+        let (broken_lane, broken_stable) = self.users.failing(weight, at_s, &mut self.draw);
+        let broken = [broken_lane, broken_stable].map(|share| share * rate);
+        let entering = [share * rate, (1.0 - share) * rate].map(|mean| self.draw.poisson(mean));
+        if entering[0] > 0 && self.opened_s.is_none() {
+            self.opened_s = Some(at_s);
+        }
+        [self.flow(at_s, true, entering[0], broken[0]), self.flow(at_s, false, entering[1], broken[1])]
+    }
+
+    /// From the last hop to the first, so that failures can be handed on.
+    fn flow(&mut self, at_s: f64, in_lane: bool, entering: u64, broken: f64) -> Flow {
+        let mut flow = Flow::default();
+        let mut calls = entering;
+        for (hop, called) in flow.iter_mut().zip(CALLED) {
+            calls = self.draw.binomial(calls, called);
+            hop.called = calls;
+        }
+        let broken = self.draw.poisson(broken);
+        let mut below = Hop::default();
+        for at in (0..flow.len()).rev() {
+            let hop = &mut flow[at];
+            let odds = odds(&self.scenario, self.opened_s, at_s, in_lane, at);
+            hop.unanswered = self.draw.binomial(hop.called, odds.unanswered);
+            let arrived = hop.called - hop.unanswered;
+            hop.downstream = self.draw.binomial(below.failed(), self.scenario.hands_on).min(arrived);
+            let left = arrived - hop.downstream;
+            let natural = clustered(&mut self.draw, left, odds.natural, self.scenario.cluster);
+            let users = if at == 0 { broken } else { 0 };
+            hop.own = (natural + self.draw.binomial(left, odds.extra) + users).min(left);
+            let handed = self.draw.binomial(below.slow, 0.9).min(arrived);
+            hop.slow = handed + self.draw.binomial(arrived - handed, odds.slow);
+            below = *hop;
+        }
+        flow
+    }
+}
+
+/// Chances of one hop of one lane at one time.
+struct Odds {
+    unanswered: f64,
+    /// Failures that any version has.
+    natural: f64,
+    /// Failures by outage or damage.
+    extra: f64,
+    slow: f64,
+}
+
+fn odds(scenario: &Scenario, opened_s: Option<f64>, at_s: f64, in_lane: bool, hop: usize) -> Odds {
+    let (amplitude, period) = scenario.drift;
+    let drift = 1.0 + (amplitude - 1.0) * (0.5 - 0.5 * (std::f64::consts::TAU * at_s / period).cos());
+    let mut odds =
+        Odds { unanswered: 0.0, natural: scenario.base[hop] * drift, extra: 0.0, slow: scenario.slow[hop] * drift };
+    if let Some(outage) = scenario.outage.filter(|outage| outage.hop == hop && scenario.has_outage(at_s)) {
+        odds.extra += outage.rate;
+    }
+    if !in_lane {
+        odds.extra += if hop == 0 { scenario.stable_pod / 5.0 } else { 0.0 };
+        return odds;
+    }
+    let since = at_s - opened_s.unwrap_or(at_s);
+    let (slow, failed, tau) = scenario.cold;
+    odds.slow += slow * (-since / tau).exp();
+    odds.extra += failed * (-since / tau).exp();
+    odds.extra += if hop == 0 { scenario.slight } else { 0.0 };
+    let damage = scenario.damage;
+    if damage.hop == hop && since >= damage.from_s {
+        let rise = if damage.rise_s > 0.0 { ((since - damage.from_s) / damage.rise_s).min(1.0) } else { 1.0 };
+        match damage.harm {
+            Harm::None => {}
+            Harm::Own => odds.extra += damage.rate * rise,
+            Harm::Unreachable => odds.unanswered += damage.rate * rise,
+            Harm::Slow => odds.slow += damage.rate * rise,
+        }
+    }
+    odds
+}
+
+fn clustered(draw: &mut Draw, n: u64, rate: f64, more: f64) -> u64 {
+    if more <= 0.0 {
+        return draw.binomial(n, rate);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "requests of half a second")]
+    let events = draw.poisson(n as f64 * rate * (1.0 - more));
+    (0..events).map(|_| draw.cluster(more)).sum::<u64>().min(n)
+}
