@@ -14,6 +14,7 @@ mod generate;
 mod get;
 mod home;
 mod install;
+mod jsonpath;
 mod kube;
 mod lint;
 mod list;
@@ -146,6 +147,8 @@ enum Output {
 pub fn run() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let name = args.first().map_or("graylane", |first| display_name(Path::new(first)));
+    // A shell that asks what could come next gets its answer, and nothing else happens.
+    clap_complete::CompleteEnv::with_factory(completion::command).complete();
     let matches = Cli::command().name(name).bin_name(name).get_matches_from(args.clone());
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,

@@ -16,6 +16,7 @@ use crate::view::{glance, times};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Name of the release
+    #[arg(add = clap_complete::ArgValueCandidates::new(home::candidates))]
     release: String,
     /// Do not wait for the answer
     #[arg(long)]

@@ -1,8 +1,8 @@
 //! `graylane completion SHELL`: what a shell needs to complete the commands.
 
 use clap::{Command, CommandFactory};
-use clap_complete::aot::{Shell, generate};
 use clap_complete::engine::complete as candidates;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Powershell, Zsh};
 
 use super::{Cli, Exit, print};
 
@@ -37,18 +37,19 @@ pub(super) struct CompleteArgs {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let shell = match args.shell {
-        Target::Bash => Shell::Bash,
-        Target::Zsh => Shell::Zsh,
-        Target::Fish => Shell::Fish,
-        Target::Powershell => Shell::PowerShell,
+    let shell: &dyn EnvCompleter = match args.shell {
+        Target::Bash => &Bash,
+        Target::Zsh => &Zsh,
+        Target::Fish => &Fish,
+        Target::Powershell => &Powershell,
         Target::Kubectl => {
             print(KUBECTL)?;
             return Ok(Exit::Done);
         }
     };
     let mut script = Vec::new();
-    generate(shell, &mut command(), "graylane", &mut script);
+    // The script asks this program each time, so that releases are completed too.
+    shell.write_registration("COMPLETE", "graylane", "graylane", "graylane", &mut script)?;
     print(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }
@@ -74,6 +75,7 @@ pub(super) fn complete(args: &CompleteArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn command() -> Command {
+/// The commands, as they are completed.
+pub(super) fn command() -> Command {
     Cli::command().name("graylane").bin_name("graylane")
 }

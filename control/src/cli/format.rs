@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::{Value, json};
 
+use super::jsonpath::Template;
 use super::print;
 use crate::view::kept::Kept;
 
@@ -20,6 +21,13 @@ pub(super) enum Format {
     Yaml,
     /// Only its name
     Name,
+}
+
+/// What is printed: one of the formats, or what a template makes of the object.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Output {
+    Format(Format),
+    JsonPath(Template),
 }
 
 /// Options for what people read.
@@ -54,13 +62,18 @@ pub(super) fn one_or_many(all: &[Kept], format: Format) -> anyhow::Result<String
 
 /// The text of many objects.
 pub(super) fn objects(all: &[Kept], format: Format) -> anyhow::Result<String> {
-    let items: Vec<&Value> = all.iter().map(|kept| &kept.object).collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    let list = list(all);
     match format {
         Format::Name => Ok(all.iter().map(|kept| format!("{}\n", full_name(&kept.name))).collect()),
         Format::Yaml => yaml(&list),
         Format::Text | Format::Wide | Format::Json => json_text(&list),
     }
+}
+
+/// Many objects as one, in the manner of kubectl.
+fn list(all: &[Kept]) -> Value {
+    let items: Vec<&Value> = all.iter().map(|kept| &kept.object).collect();
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 /// Prints one object.
@@ -75,6 +88,48 @@ fn json_text(value: &Value) -> anyhow::Result<String> {
 fn yaml(value: &Value) -> anyhow::Result<String> {
     let text = serde_saphyr::to_string(value)?;
     Ok(if text.ends_with('\n') { text } else { format!("{text}\n") })
+}
+
+// === impl Output ===
+
+impl Output {
+    /// Reads what stands behind `-o`.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        if let Some(template) = text.strip_prefix("jsonpath=") {
+            return template.parse().map(Self::JsonPath);
+        }
+        let format = <Format as clap::ValueEnum>::from_str(text, true);
+        format.map(Self::Format).map_err(|_| "write text, wide, json, yaml, name or jsonpath=TEMPLATE".into())
+    }
+
+    /// What can be written there.
+    pub(super) fn candidates() -> Vec<clap_complete::CompletionCandidate> {
+        ["text", "wide", "json", "yaml", "name", "jsonpath="].map(clap_complete::CompletionCandidate::new).into()
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Format(format) if format.is_text())
+    }
+
+    pub(super) fn is_wide(&self) -> bool {
+        *self == Self::Format(Format::Wide)
+    }
+
+    /// The text of one object.
+    pub(super) fn object(&self, kept: &Kept) -> anyhow::Result<String> {
+        match self {
+            Self::Format(format) => object(kept, *format),
+            Self::JsonPath(template) => Ok(template.text(&kept.object)),
+        }
+    }
+
+    /// The text of many objects.
+    pub(super) fn objects(&self, all: &[Kept]) -> anyhow::Result<String> {
+        match self {
+            Self::Format(format) => objects(all, *format),
+            Self::JsonPath(template) => Ok(template.text(&list(all))),
+        }
+    }
 }
 
 // === impl Looks ===

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::format::{Format, Looks, object, print_object};
+use clap_complete::ArgValueCandidates;
+
+use super::format::{Looks, Output};
 use super::home::{self, Home, Place, block_on, now};
 use super::screen::Screen;
 use super::{Exit, print};
@@ -16,13 +18,18 @@ const REFRESH: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Name of the release
-    release: String,
+    #[arg(required_unless_present = "selector", add = ArgValueCandidates::new(home::candidates))]
+    release: Option<String>,
+    /// Those with these labels instead of one by name, as in `team=shop,stage!=old`
+    #[arg(short = 'l', long, value_name = "LABELS", conflicts_with_all = ["release", "watch"])]
+    selector: Option<String>,
     /// Stay, and show every change
     #[arg(short, long)]
     watch: bool,
-    /// Format
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    /// Format: text, wide, json, yaml, name, or `jsonpath=TEMPLATE`
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = Output::read,
+        add = ArgValueCandidates::new(Output::candidates))]
+    output: Output,
     #[command(flatten)]
     looks: Looks,
     #[command(flatten)]
@@ -32,8 +39,11 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
         let home = Home::open(&args.place, false).await?;
-        let name = home::name(&args.release);
-        if args.watch { watch(args, &home, name).await } else { show(args, &home, name).await }
+        match (&args.release, &args.selector) {
+            (Some(release), _) if args.watch => watch(args, &home, home::name(release)).await,
+            (Some(release), _) => show(args, &home, home::name(release)).await,
+            (None, selector) => show_selected(args, &home, selector.as_deref()).await,
+        }
     })
 }
 
@@ -41,13 +51,30 @@ async fn show(args: &Args, home: &Home, name: &str) -> anyhow::Result<Exit> {
     let kept = home.get(name).await?;
     match args.output.is_text() {
         true => print(&text(args, home, &kept).await)?,
-        false => print_object(&kept, args.output)?,
+        false => print(&args.output.object(&kept)?)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// One page after the other; other formats print a list.
+async fn show_selected(args: &Args, home: &Home, selector: Option<&str>) -> anyhow::Result<Exit> {
+    let all = home.list(selector).await?;
+    if !args.output.is_text() {
+        print(&args.output.objects(&all)?)?;
+        return Ok(Exit::Done);
+    }
+    if all.is_empty() {
+        eprintln!("no release found");
+    }
+    for (index, kept) in all.iter().enumerate() {
+        let between = if index == 0 { "" } else { "\n" };
+        print(&format!("{between}{}", text(args, home, kept).await))?;
     }
     Ok(Exit::Done)
 }
 
 async fn text(args: &Args, home: &Home, kept: &Kept) -> String {
-    let style = Style { wide: args.output == Format::Wide, colour: args.looks.colour() };
+    let style = Style { wide: args.output.is_wide(), colour: args.looks.colour() };
     page(kept, &home.ground(kept).await, now(), style)
 }
 
@@ -65,7 +92,7 @@ async fn watch(args: &Args, home: &Home, name: &str) -> anyhow::Result<Exit> {
                 }
             }
             (false, _) => {
-                let text = object(&kept, args.output)?;
+                let text = args.output.object(&kept)?;
                 if screen.changes(&text) {
                     print(&text)?;
                 }

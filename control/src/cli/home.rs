@@ -1,5 +1,6 @@
 //! Where releases are kept, as the command line sees it: an API server, or a folder.
 
+mod candidates;
 mod cluster;
 mod folder;
 mod ground;
@@ -11,6 +12,7 @@ use anyhow::bail;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
+pub(super) use self::candidates::candidates;
 use self::cluster::Cluster;
 pub(super) use self::cluster::{MANAGER, told};
 use self::folder::Folder;
@@ -91,9 +93,13 @@ impl Home {
     }
 
     /// All releases that are meant, by namespace and name.
-    pub(super) async fn list(&self) -> anyhow::Result<Vec<Kept>> {
+    /// With a selector only those whose labels it takes.
+    pub(super) async fn list(&self, selector: Option<&str>) -> anyhow::Result<Vec<Kept>> {
         let mut all = match self {
-            Self::Cluster(cluster) => cluster.list().await?,
+            Self::Cluster(cluster) => cluster.list(selector).await?,
+            Self::Folder(_) if selector.is_some() => {
+                bail!("--selector is a question to an API server, which a folder has not; name a release, or use -n")
+            }
             Self::Folder(folder) => folder.list()?,
         };
         all.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

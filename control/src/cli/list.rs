@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::format::{Format, Looks, objects};
+use clap_complete::ArgValueCandidates;
+
+use super::format::{Looks, Output};
 use super::home::{Home, Place, block_on, now};
 use super::screen::Screen;
 use super::{Exit, print};
@@ -20,12 +22,16 @@ pub(super) struct Args {
     /// Those of every namespace
     #[arg(short = 'A', long)]
     all_namespaces: bool,
+    /// Only those with these labels, as in `team=shop,stage!=old`
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    selector: Option<String>,
     /// Stay, and show every change
     #[arg(short, long)]
     watch: bool,
-    /// Format
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
+    /// Format: text, wide, json, yaml, name, or `jsonpath=TEMPLATE`
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = Output::read,
+        add = ArgValueCandidates::new(Output::candidates))]
+    output: Output,
     #[command(flatten)]
     looks: Looks,
     #[command(flatten)]
@@ -38,7 +44,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         if args.watch {
             return watch(args, &home).await;
         }
-        let all = home.list().await?;
+        let all = home.list(args.selector.as_deref()).await?;
         if all.is_empty() && args.output.is_text() {
             eprintln!("no release found");
             return Ok(Exit::Done);
@@ -50,11 +56,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 fn text(args: &Args, all: &[Kept]) -> anyhow::Result<String> {
     if !args.output.is_text() {
-        return objects(all, args.output);
+        return args.output.objects(all);
     }
     // Releases of several namespaces cannot be told apart without them.
     let namespaces: BTreeSet<&str> = all.iter().map(|kept| kept.namespace.as_str()).collect();
-    let columns = Columns { namespace: args.all_namespaces || namespaces.len() > 1, wide: args.output == Format::Wide };
+    let columns = Columns { namespace: args.all_namespaces || namespaces.len() > 1, wide: args.output.is_wide() };
     let text = table(all, now(), columns);
     Ok(if args.looks.colour() { coloured(&text) } else { text })
 }
@@ -65,7 +71,7 @@ async fn watch(args: &Args, home: &Home) -> anyhow::Result<Exit> {
     let mut screen = Screen::new();
     let mut shown = BTreeSet::new();
     loop {
-        let all = home.list().await?;
+        let all = home.list(args.selector.as_deref()).await?;
         match (args.output.is_text(), screen.is_terminal()) {
             (true, true) => screen.draw(&text(args, &all)?)?,
             (true, false) => {

@@ -19,6 +19,7 @@ const REFRESH: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Name of the release
+    #[arg(add = clap_complete::ArgValueCandidates::new(home::candidates))]
     release: String,
     /// Wait until it has ended or needs a person; `--watch=false` only says how it stands
     #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,

@@ -69,8 +69,9 @@ impl Cluster {
     }
 
     /// A release that cannot be read is told of, and does not hide the others.
-    pub(super) async fn list(&self) -> anyhow::Result<Vec<Kept>> {
-        let objects = self.releases().list(&ListParams::default()).await.map_err(told)?;
+    pub(super) async fn list(&self, selector: Option<&str>) -> anyhow::Result<Vec<Kept>> {
+        let params = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
+        let objects = self.releases().list(&params).await.map_err(told)?;
         let mut all = Vec::new();
         for mut object in objects {
             // Of the items of a list, the API server does not say what they are.
