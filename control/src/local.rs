@@ -13,6 +13,7 @@ pub mod proxies;
 pub mod push;
 pub mod run;
 pub mod state;
+pub mod stop;
 pub mod store;
 mod write;
 pub mod written;

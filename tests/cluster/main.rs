@@ -14,4 +14,5 @@ mod smoke;
 mod stage;
 mod storms;
 mod town;
+mod verbs;
 mod weather;

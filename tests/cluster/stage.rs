@@ -58,8 +58,17 @@ impl<'a> Stage<'a> {
         self.controller_by(name, &self.account()?)
     }
 
+    /// The same with further arguments.
+    pub fn controller_with(&self, name: &str, more: &[&str]) -> Result<Instance> {
+        self.start(name, &self.account()?, more)
+    }
+
     /// Starts a controller that reaches the API server by a kubeconfig.
     pub fn controller_by(&self, name: &str, kubeconfig: &Path) -> Result<Instance> {
+        self.start(name, kubeconfig, &[])
+    }
+
+    fn start(&self, name: &str, kubeconfig: &Path, more: &[&str]) -> Result<Instance> {
         let address = format!("127.0.0.1:{}", ports::free());
         let args = [
             "controller",
@@ -76,7 +85,7 @@ impl<'a> Stage<'a> {
             "--log",
             "info,kube_lease_manager=debug",
         ];
-        let part = self.bed.graylane_as(name, kubeconfig, &args)?;
+        let part = self.bed.graylane_as(name, kubeconfig, &[&args, more].concat())?;
         Ok(Instance { part, name: name.into(), metrics: address })
     }
 

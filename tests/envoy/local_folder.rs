@@ -83,6 +83,13 @@ impl Local {
         Ok(graylane)
     }
 
+    /// Runs a command on the folder, which has to end well.
+    pub fn done(&self, command: &str, more: &[&str]) -> Result<()> {
+        let output = self.graylane(command)?.args(more).output()?;
+        ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// What a command says that must not work on the folder.
     pub fn refused(&self, command: &str) -> Result<String> {
         let output = self.graylane(command)?.output()?;

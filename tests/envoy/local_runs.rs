@@ -18,6 +18,7 @@ on_every_envoy!(
     an_envoy_that_stands_still_holds_the_raise_and_is_named,
     a_second_run_and_a_push_are_refused,
     a_folder_that_is_stopped_keeps_its_files,
+    stop_needs_no_run_and_its_undo_brings_the_lanes_back,
 );
 
 fn steps_wait_for_every_worker_and_for_requests(stage: &Stage) -> Result<()> {
@@ -199,4 +200,35 @@ fn a_folder_that_is_stopped_keeps_its_files(stage: &Stage) -> Result<()> {
     // Whoever else writes there is overruled.
     ecds::make_inert(&local.gateway_file())?;
     local.until("the file to be put right", |_| ecds::document(&local.gateway_file()).map(drop))
+}
+
+fn stop_needs_no_run_and_its_undo_brings_the_lanes_back(stage: &Stage) -> Result<()> {
+    let local = Local::of(stage, SHARES)?;
+    let _envoy = local.envoy()?;
+    let run = local.run()?;
+    local.until_weight("canary=30%")?;
+    let before = at_once(local.lanes())?;
+    ensure!(before.iter().any(|lane| *lane), "nobody was in the lane");
+    drop(run);
+    local.done("stop", &["--reason", "the cart is broken"])?;
+    poll::until("everybody on stable", PATIENCE, || {
+        let lanes = at_once(local.lanes())?;
+        ensure!(lanes.iter().all(|lane| !lane), "{lanes:?}");
+        Ok(())
+    })?;
+    let said = std::fs::read_to_string(local.folder().join("stopped"))?;
+    ensure!(said.contains("the cart is broken"), "{said}");
+    // A run that comes back leaves it so, and says why it waits.
+    let _run = local.run()?;
+    local.until("the stop to be told", |status| {
+        ensure!(status["waiting"]["reason"] == "Stopped", "{status}");
+        Ok(())
+    })?;
+    ensure!(at_once(local.lanes())?.iter().all(|lane| !lane), "somebody is in the lane again");
+    local.done("stop", &["--undo"])?;
+    poll::until("the same users in the lane", PATIENCE, || {
+        let lanes = at_once(local.lanes())?;
+        ensure!(lanes == before, "{lanes:?}");
+        Ok(())
+    })
 }

@@ -15,6 +15,7 @@ use crate::istio::STOPPED;
 use crate::istio::object::annotation;
 use crate::istio::stanza;
 use crate::istio::stop::{lift, missing, stop};
+use crate::local::stop as local;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,6 +25,10 @@ pub(super) struct Args {
     /// The namespaces of one release: its own and those of its gateways. Other releases there stop too
     #[arg(long, value_name = "NAME")]
     release: Option<String>,
+    /// Folder of `graylane run --local` that is stopped, instead of a cluster's namespaces
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath,
+        conflicts_with_all = ["all_namespaces", "release", "dry_run", "namespace", "context", "kubeconfig"])]
+    local: Option<std::path::PathBuf>,
     /// Let the controller write again; lanes return as the releases say
     #[arg(long)]
     undo: bool,
@@ -37,6 +42,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    if let Some(dir) = &args.local {
+        return switch_folder(dir, args);
+    }
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(switch(args))
 }
 
@@ -76,6 +84,22 @@ async fn switch(args: &Args) -> anyhow::Result<Exit> {
         (true, _) => eprintln!("the controller writes the lanes of unfinished releases again{dry}"),
         (false, _) => eprintln!("every request goes to stable there until `graylane stop --undo`{dry}"),
     }
+    Ok(Exit::Done)
+}
+
+/// The same for a folder: whoever runs its releases need not be there.
+fn switch_folder(dir: &std::path::Path, args: &Args) -> anyhow::Result<Exit> {
+    if args.undo {
+        match local::lift(dir)? {
+            true => eprintln!("`graylane run --local` writes the lanes of unfinished releases again"),
+            false => eprintln!("nothing is stopped there"),
+        }
+        return Ok(Exit::Done);
+    }
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".into());
+    let count = local::stop(dir, &format!("{user} at {}{}", now(), reason(args)))?;
+    print(&format!("{count} file{} of {} stopped\n", if count == 1 { "" } else { "s" }, dir.display()))?;
+    eprintln!("every request goes to stable there until `graylane stop --undo --local {}`", dir.display());
     Ok(Exit::Done)
 }
 

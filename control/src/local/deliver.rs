@@ -11,14 +11,12 @@ use graylane_policy::raw::{RawConfig, VERSION};
 use serde_json::Value;
 
 use super::proxies::{Filter, Proxies};
+use super::stop::STOPPED;
 use super::{Folder, write};
 use crate::build::Side;
 use crate::build::ecds::{discovery_response, document_text, inert_response};
 use crate::engine::seams::{Delivery, Place, SeamError, Wanted};
 use crate::release::Release;
-
-/// An annotation in the manner of files: while this file is there, configs stay as they are.
-const STOPPED: &str = "stopped";
 
 /// The ECDS files of a folder.
 #[derive(Clone, Debug)]
