@@ -28,7 +28,7 @@ bench-load: ## CPU per request in Envoy: ours, Lua's, empty and no filter, in in
 	@scripts/bench-load.sh
 
 bench-mesh: ## on a real mesh: what weight changes and faults cost, beside a plain VirtualService
-	@scripts/test-mesh.sh weights faults
+	@RELEASE=1 scripts/test-mesh.sh weights faults judging
 
 bench-release: ## thousands of good and bad releases in virtual time, judged by ours and by other rules
 	@scripts/bench-release.sh
