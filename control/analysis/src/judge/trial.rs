@@ -20,7 +20,7 @@ const SPREAD_PRIOR: f64 = 8.0;
 const OUTAGE: f64 = 0.05;
 /// What stable has broken for longer than this, in milliseconds, is no outage but its way.
 const OUTAGE_MS: u64 = 90_000;
-/// The same chance once more for what came after a cold start.
+/// The same chance once more for what came after a cold start, or is more than one.
 const SETTLED: f64 = 0.2;
 /// Excess of failures, or of slow requests after the warm-up, that a cold start may have.
 const COLD: f64 = 0.05;
@@ -165,7 +165,7 @@ impl Trial {
             })
         };
         let floor = plan.floor_of(objective);
-        let settled = || is_over(&self.settled, floor, SETTLED) || is_over(&self.pooled, floor.max(COLD), FLOOR);
+        let settled = || is_over(&self.settled, floor, SETTLED) || is_over(&self.pooled, floor.max(COLD), SETTLED);
         arm.bad >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
     }
 
