@@ -30,7 +30,7 @@ pub fn failing<'a>(evidence: &'a Evidence, plan: &'a Plan) -> Vec<(&'a str, &'a 
     let material = |(service, objective): (&'a str, &'a Objective)| {
         let trial = evidence.trial(service, &objective.name)?;
         let needed = needed(plan, objective);
-        let harm = (trial.is_material(plan, objective) && !trial.has_moved(needed)).then(|| trial.harm())?;
+        let harm = (trial.is_material(plan, objective) && !trial.has_moved(needed)).then(|| trial.against())?;
         Some((service, objective.name.as_str(), harm, harm - needed))
     };
     let mut trials: Vec<_> = plan.objectives().filter_map(material).collect();

@@ -77,3 +77,120 @@ fn evidence_that_went_through_json_is_the_same_evidence() {
     assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
     assert!(text.len() < 2_000, "{} bytes: {text}", text.len());
 }
+
+/// Seconds that are changed before they are observed.
+fn altered(seconds: u64, plan: &Plan, alter: impl Fn(&mut Interval)) -> Verdict {
+    let mut evidence = Evidence::default();
+    for at in 0..seconds {
+        let mut interval = second(at, (10, 0), (90, 0));
+        alter(&mut interval);
+        evidence.observe(plan, &interval);
+    }
+    evidence.verdict(plan, seconds * 1000)
+}
+
+#[test]
+fn a_lane_that_gets_next_to_nothing_of_its_weight_is_broken_routing() {
+    let verdict = altered(60, &plan(), |interval| {
+        interval.weights.insert("canary".into(), 1_000);
+        interval.entered.insert("canary".into(), 0);
+    });
+    assert_eq!((verdict.outcome, verdict.pause), (Outcome::Pause, Some(PauseCause::BrokenRouting)), "{verdict:?}");
+}
+
+#[test]
+fn a_lane_that_gets_its_weight_within_what_users_scatter_is_fine() {
+    let verdict = altered(120, &plan(), |interval| {
+        interval.weights.insert("canary".into(), 2_000);
+    });
+    assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
+}
+
+#[test]
+fn too_many_fallbacks_pause_and_name_the_service() {
+    let verdict = altered(60, &plan(), |interval| {
+        let cell = Cell { service: "cart".into(), lane: STABLE.into(), cohort: Cohort::Fallback };
+        interval.cells.insert(cell, Tally { requests: 5, ..Tally::default() });
+    });
+    assert_eq!((verdict.outcome, verdict.pause), (Outcome::Pause, Some(PauseCause::Fallbacks)), "{verdict:?}");
+    assert!(verdict.reason.starts_with("cart: "), "{}", verdict.reason);
+}
+
+#[test]
+fn a_workload_that_drops_the_lane_is_named() {
+    use crate::counts::{Direction, Source};
+    let verdict = altered(60, &plan(), |interval| {
+        let mut put = |lane: &str, direction, source, calls| {
+            interval.contexts.insert(("auth".into(), lane.into(), direction, source), calls);
+        };
+        put("canary", Direction::Inbound, Source::Header, 10);
+        put(STABLE, Direction::Inbound, Source::None, 90);
+        put("canary", Direction::Outbound, Source::Header, 1);
+        put(STABLE, Direction::Outbound, Source::None, 99);
+    });
+    assert_eq!((verdict.outcome, verdict.pause), (Outcome::Pause, Some(PauseCause::Integrity)), "{verdict:?}");
+    assert!(verdict.reason.starts_with("auth "), "{}", verdict.reason);
+}
+
+#[test]
+fn the_handbooks_rule_fails_on_the_second_bad_window_in_a_row() {
+    let plan = Plan { method: crate::Method::Consecutive, ..plan() };
+    let outcome = |seconds: u64| {
+        let mut evidence = Evidence::default();
+        (0..seconds).for_each(|at| evidence.observe(&plan, &second(at, (10, 1), (90, 0))));
+        evidence.verdict(&plan, seconds * 1000).outcome
+    };
+    assert_eq!([59, 60].map(outcome), [Outcome::Wait, Outcome::Fail]);
+}
+
+#[test]
+fn testers_are_not_compared() {
+    let verdict = altered(30, &plan(), |interval| {
+        let cell = Cell { service: "cart".into(), lane: "canary".into(), cohort: Cohort::Rule };
+        interval.cells.insert(cell, Tally { requests: 10, failures: 10, ..Tally::default() });
+    });
+    assert_ne!(verdict.outcome, Outcome::Fail, "{verdict:?}");
+}
+
+#[test]
+fn a_ratio_of_prometheus_that_is_not_a_number_holds_and_a_low_one_fails() {
+    let kind = ObjectiveKind::Ratio { at_least: 0.9 };
+    let objective = Objective { name: "orders".into(), kind };
+    let plan = Plan::new("canary", vec![ServicePlan { service: "cart".into(), objectives: vec![objective] }]).unwrap();
+    let outcome = |value: f64| {
+        let key = RatioKey { service: "cart".into(), objective: "orders".into(), lane: "canary".into() };
+        altered(2, &plan, |interval| {
+            interval.ratios.insert(key.clone(), Ratio::Value(value));
+        })
+        .outcome
+    };
+    assert_eq!([f64::NAN, 0.5, 0.95].map(outcome), [Outcome::Wait, Outcome::Fail, Outcome::Pass]);
+}
+
+#[test]
+fn the_deepest_hop_with_failures_of_its_own_is_named() {
+    let objective = Objective { name: "success".into(), kind: ObjectiveKind::SuccessRate { at_least: 0.99 } };
+    let service = |name: &str| ServicePlan { service: name.into(), objectives: vec![objective.clone()] };
+    let plan = Plan::new("canary", vec![service("cart"), service("stock")]).unwrap();
+    let mut evidence = Evidence::default();
+    for at in 0..6 {
+        let mut interval = second(at, (10, 5), (90, 0));
+        let cell = |lane: &str| Cell { service: "stock".into(), lane: lane.into(), cohort: Cohort::Slot };
+        interval.cells.insert(cell("canary"), Tally { requests: 10, failures: 5, ..Tally::default() });
+        interval.cells.insert(cell(STABLE), Tally { requests: 90, ..Tally::default() });
+        let inbound = |own, downstream| crate::counts::Inbound { requests: 10, own, downstream, ..Default::default() };
+        interval.inbound.insert(("cart".into(), "canary".into()), inbound(0, 5));
+        interval.inbound.insert(("stock".into(), "canary".into()), inbound(5, 0));
+        evidence.observe(&plan, &interval);
+    }
+    let fault = evidence.verdict(&plan, 6_000).fault.unwrap();
+    assert_eq!((fault.service.as_str(), fault.kind, fault.failures), ("stock", crate::FaultKind::Own, 30));
+}
+
+#[test]
+fn a_service_that_only_the_lane_has_is_measured_by_its_objective() {
+    let (_, verdict) = told(30, (20, 5), (0, 0));
+    assert_eq!(verdict.outcome, Outcome::Fail, "{verdict:?}");
+    let (_, verdict) = told(120, (20, 0), (0, 0));
+    assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
+}

@@ -26,6 +26,8 @@ const SETTLED: f64 = 0.2;
 const COLD: f64 = 0.05;
 /// Evidence, as a multiple of what a rollback needs, against which failures are not taken for moved.
 const MOVED: f64 = 3.0;
+/// Time in which half of what stable did before the lane opened is forgotten, in milliseconds.
+const HALF_LIFE_MS: u64 = 120_000;
 /// Intervals are put together until they hold so many requests: a comparison within one that holds two
 /// says nothing. Depends on requests only, never on how they went.
 const BLOCK: u64 = 30;
@@ -39,8 +41,9 @@ const FLOOR: f64 = 0.02;
 pub struct Trial {
     /// All compared counts since the lane's first request.
     pub total: Pair,
-    /// Stable's counts before it.
+    /// Stable's counts in the minutes before it.
     pub before: Arm,
+    before_age: u64,
     /// When the lane's first request was counted, Unix milliseconds.
     pub first_ms: Option<u64>,
     /// Begin of the first interval in which the lane broke the objective more often than stable.
@@ -81,7 +84,7 @@ impl Trial {
         self.unclean_since_ms = if is_clean { None } else { self.unclean_since_ms.or(Some(step.from_ms)) };
         self.stable_spread.take(pair.stable, is_clean);
         if pair.lane.n == 0 && self.first_ms.is_none() {
-            self.before.add(pair.stable);
+            self.remember(pair.stable, step.to_ms);
             return;
         }
         let first = *self.first_ms.get_or_insert(step.from_ms);
@@ -99,6 +102,16 @@ impl Trial {
             self.first_bad_ms.get_or_insert(step.from_ms);
         }
         self.compare(plan, step, cap);
+    }
+
+    /// Adds to what stable did before the lane had requests; half of it is forgotten every two minutes.
+    fn remember(&mut self, stable: Arm, to_ms: u64) {
+        let age = to_ms / HALF_LIFE_MS;
+        if age > self.before_age {
+            self.before = Arm::new(self.before.n / 2, self.before.bad / 2);
+            self.before_age = age;
+        }
+        self.before.add(stable);
     }
 
     /// Closes the block of intervals that are compared when it holds enough requests.
@@ -138,6 +151,17 @@ impl Trial {
         log_mean_exp(&self.harm, self.dispersion())
     }
 
+    /// Logarithm of the e-value that decides on a rollback: against stable where there is one; a
+    /// service that only the lane has is measured by its objective alone.
+    pub fn against(&self) -> f64 {
+        if self.has_baseline() { self.harm() } else { self.breach() }
+    }
+
+    /// Whether stable had requests at the same time.
+    fn has_baseline(&self) -> bool {
+        self.total.stable.n > 0
+    }
+
     /// Logarithm of the e-value against "the lane keeps the objective".
     pub fn breach(&self) -> f64 {
         log_mean_exp(&self.breach, self.dispersion())
@@ -158,6 +182,10 @@ impl Trial {
     /// within these only an excess that no cold start explains.
     pub fn is_material(&self, plan: &Plan, objective: &Objective) -> bool {
         let arm = self.total.lane;
+        if !self.has_baseline() {
+            let accepted = objective.allowed() + plan.floor_of(objective);
+            return arm.bad >= plan.min_failures && bound::is_above(arm, accepted, self.dispersion(), FLOOR);
+        }
         let is_over = |pooled: &Pooled, floor: f64, chance: f64| {
             pooled.rates().is_some_and(|(lane, stable)| {
                 let accepted = plan.margin * stable + floor;

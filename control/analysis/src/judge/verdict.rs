@@ -227,7 +227,7 @@ fn state(plan: &Plan, trial: &Trial, objective: &Objective, is_failing: bool) ->
         return FindingState::BrokenByBoth;
     }
     let enough = trial.total.lane.n >= plan.min_requests && trial.keep() >= f64::ln(1.0 / plan.alpha_pass);
-    let is_suspect = trial.harm() >= f64::ln(20.0) && trial.is_material(plan, objective);
+    let is_suspect = trial.against() >= f64::ln(20.0) && trial.is_material(plan, objective);
     if enough && !is_suspect { FindingState::Kept } else { FindingState::Open }
 }
 
