@@ -20,4 +20,5 @@ pub mod istio;
 pub mod local;
 pub mod release;
 pub mod stats;
+pub mod traces;
 pub mod view;

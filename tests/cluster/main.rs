@@ -14,5 +14,6 @@ mod smoke;
 mod stage;
 mod storms;
 mod town;
+mod traces;
 mod verbs;
 mod weather;

@@ -6,6 +6,10 @@ use anyhow::Context;
 use kube::Config;
 use kube::config::KubeConfigOptions;
 use tokio::sync::watch;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::Exit;
 use crate::cluster::controller::{Controller, Settings};
@@ -13,6 +17,7 @@ use crate::cluster::delivery::check_module;
 use crate::cluster::health;
 use crate::istio::config::Emitter;
 use crate::istio::module::Module;
+use crate::traces::Traces;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -43,6 +48,10 @@ pub(super) struct Args {
     /// Name of this instance among all. Default: the name of the host
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     identity: Option<String>,
+    /// Where a collector of OpenTelemetry takes traces over HTTP, such as `http://collector:4318`. Default:
+    /// none are made
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Json, env = "GRAYLANE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -64,7 +73,6 @@ enum LogFormat {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    start_log(args)?;
     let emitter = match args.emitter {
         EmitterArg::Envoyfilter => Emitter::EnvoyFilter,
         EmitterArg::Wasmplugin => Emitter::WasmPlugin,
@@ -72,7 +80,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let module = args.module.clone().with_pull_secret(args.module_pull_secret.clone());
     check_module(emitter, &module)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(control(args, emitter, module))
+    // An empty variable of the environment means the same as none.
+    let endpoint = args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+    let traces = endpoint.map(|endpoint| Traces::to(endpoint, runtime.handle().clone())).transpose();
+    let traces = traces.context("--otlp-endpoint")?;
+    start_log(args, traces.as_ref())?;
+    let result = runtime.block_on(control(args, emitter, module));
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    result
 }
 
 async fn control(args: &Args, emitter: Emitter, module: Module) -> anyhow::Result<Exit> {
@@ -149,12 +166,15 @@ fn identity() -> String {
     format!("{host}-{}", std::process::id())
 }
 
-fn start_log(args: &Args) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log makes no sense")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
-        LogFormat::Text => log.init(),
-    }
+fn start_log(args: &Args, traces: Option<&Traces>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log).context("--log makes no sense")?;
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match args.log_format {
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
+        LogFormat::Text => log.with_filter(filter).boxed(),
+    };
+    // What the log leaves out is in the traces all the same; of others' spans none is.
+    let own = Targets::new().with_target("graylane", tracing::Level::INFO);
+    tracing_subscriber::registry().with(log).with(traces.map(|traces| traces.layer().with_filter(own))).init();
     Ok(())
 }

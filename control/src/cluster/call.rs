@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::{Client, Config};
+use tracing::Instrument;
 
 use crate::engine::seams::SeamError;
 
@@ -39,6 +40,7 @@ pub fn clients(mut config: Config) -> Result<(Client, Client), kube::Error> {
 /// # Errors
 /// By what can be done about it: [`SeamError`].
 pub async fn answer<T>(what: &str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, SeamError> {
+    let call = call.instrument(tracing::info_span!("call", what));
     match tokio::time::timeout(LIMIT, call).await {
         Ok(answer) => answer.map_err(|error| seam(what, error)),
         Err(_) => Err(SeamError::Away { what: what.into(), source: Box::new(TooSlow) }),

@@ -24,6 +24,7 @@ use crate::engine::run::{Engine, Pass};
 use crate::engine::seams::{SeamError, Store};
 use crate::istio::config::Emitter;
 use crate::istio::module::Module;
+use crate::traces;
 
 /// What is heard within this time is looked at together.
 const TOGETHER: Duration = Duration::from_millis(10);
@@ -156,7 +157,9 @@ impl Controller {
     /// One pass. Returns how long there is nothing to do unless something is heard.
     async fn pass(&self, engine: &mut Engine<Releases, Delivered, Grounds>) -> Duration {
         let started = Instant::now();
-        let span = tracing::info_span!("pass", trace_id = trace_id());
+        let span = tracing::info_span!("pass", trace_id = tracing::field::Empty);
+        // Where traces are sent, the log names the same trace.
+        span.record("trace_id", traces::id_of(&span).unwrap_or_else(trace_id));
         let pass = engine.pass(now_ms()).instrument(span.clone()).await;
         span.in_scope(|| self.report(&pass));
         self.metrics.passed(started.elapsed());
