@@ -5,7 +5,7 @@
 //! it, leaves nothing half done that the next one would not finish.
 //!
 //! What a pass costs: a release at rest, a comparison of pointers and of a few numbers (see
-//! [`super::memory`]); one that is looked at, its questions to the ground, and its rivals; a delivery, the
+//! `memory`); one that is looked at, its questions to the ground, and its rivals; a delivery, the
 //! groups of the releases that are in the config of proxies. Releases that wait or have ended are in none.
 
 use std::collections::{BTreeMap, BTreeSet};
