@@ -3,8 +3,9 @@
 #
 #   scripts/components.sh cluster     etcd, kube-apiserver, kube-controller-manager, kubectl
 #   scripts/components.sh mesh        those, and istiod, Istio's agent, Istio's CRDs, docker-registry
+#   scripts/components.sh argo        those, and the controller of Argo Rollouts with its CRDs
 #
-# Kubernetes and Istio are Go modules: what is pinned stands in tests/*/components/go.mod. etcd and
+# Kubernetes, Istio and Argo Rollouts are Go modules: what is pinned stands in tests/*/components/go.mod. etcd and
 # docker-registry are taken from PATH, else unpacked from Debian's packages. Nothing needs root.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -19,9 +20,13 @@ main() {
       with_lock components-cluster cluster
       with_lock components-mesh mesh
       ;;
+    argo)
+      "$0" mesh >/dev/null
+      with_lock components-argo argo
+      ;;
     *)
-      sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
-      die "say which: cluster or mesh"
+      sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+      die "say which: cluster, mesh or argo"
       ;;
   esac
   printf '%s\n' "$INTO"
@@ -101,6 +106,17 @@ istio() {
   mkdir -p "$INTO/istio"
   install -m 644 "$source/manifests/charts/base/files/crd-all.gen.yaml" "$INTO/istio/crds.yaml"
   install -m 644 "$source/tools/packaging/common/envoy_bootstrap.json" "$INTO/istio/envoy_bootstrap.json"
+}
+
+argo() {
+  local module=$ROOT/tests/argo/components source version
+  version=$(sed -n 's/^[[:space:]]*github.com\/argoproj\/argo-rollouts \(v[^ ]*\).*/\1/p' "$module/go.mod")
+  go_build "$module" "the controller of Argo Rollouts $version" "three to five minutes" "-s -w" "$BIN/" argo \
+    github.com/argoproj/argo-rollouts/cmd/rollouts-controller
+  [ "$INTO/argo/crds.yaml" -nt "$module/go.mod" ] && return 0
+  source=$(cd "$module" && go list -m -f '{{.Dir}}' github.com/argoproj/argo-rollouts)
+  mkdir -p "$INTO/argo"
+  awk 'FNR == 1 && NR > 1 { print "---" } { print }' "$source"/manifests/crds/*-crd.yaml >"$INTO/argo/crds.yaml"
 }
 
 # go_build MODULE WHAT HOW-LONG LDFLAGS OUTPUT STAMP PACKAGE...: builds unless the same sources were

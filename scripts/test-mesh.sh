@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The tests on a real mesh: the API server, istiod, Istio's agent, docker-registry, and an Envoy in every pod.
+# The tests on a real mesh: the API server, istiod, Istio's agent, docker-registry, Argo Rollouts, and an Envoy in
+# every pod.
 #
 #   scripts/test-mesh.sh [TEST NAME...]      default: all; names are matched in part
 #
@@ -13,7 +14,7 @@ set -euo pipefail
 . "$ROOT/scripts/bed.sh"
 
 main() {
-  bed_components mesh
+  bed_components argo
   ENVOY_BIN=$(scripts/envoy.sh newest)
   GRAYLANE_FILTER=$(scripts/build-filter.sh)
   GRAYLANE_FILTER_TRAP=$(scripts/build-filter.sh --features trap-on-demand --out graylane_filter_trap)

@@ -5,6 +5,7 @@
 //! [`call`], which gives it a time limit and says what a failure means. What can be decided without a
 //! cluster is pure and stands apart: [`object`], [`conditions`], [`world`], [`template`].
 
+pub mod argo;
 pub mod asking;
 pub mod cache;
 pub mod call;

@@ -14,6 +14,7 @@ mod news;
 mod owners;
 mod pass;
 pub mod request;
+pub mod rollout;
 pub mod run;
 pub mod seams;
 pub mod seen;

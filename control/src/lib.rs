@@ -8,6 +8,7 @@
 
 pub mod ack;
 pub mod app;
+pub mod argo;
 pub mod build;
 pub mod cli;
 pub mod cluster;

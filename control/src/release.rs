@@ -6,6 +6,7 @@
 //! in [`validate`]; both report with file, line, path and mend.
 
 pub mod analysis;
+pub mod argo;
 pub mod cluster;
 pub mod finding;
 pub mod limits;
@@ -124,6 +125,10 @@ pub struct Spec {
     /// How the weight moves, in order. A controller needs at least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepSpec>,
+    /// The Rollout of Argo Rollouts that leads: its steps give the weight in place of `steps`, and Argo
+    /// promotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argo: Option<argo::ArgoSpec>,
     /// How the release ends.
     #[serde(default)]
     pub promotion: PromotionSpec,

@@ -31,6 +31,14 @@ fn case(at: &'static str, is: Value, rule: &'static Rule, value: &'static str) -
     Case { at, is, rule, value, said_at: None, found_at: None }
 }
 
+/// A release that Argo Rollouts shall lead, though it has all that a release that leads has.
+fn led(argo: Value, rule: &'static Rule, value: &'static str, at: &'static str) -> Case {
+    let mut spec = good()["spec"].clone();
+    spec["argo"] = argo;
+    spec["onFailure"] = "pause".into();
+    Case { said_at: Some(at), found_at: Some(at), ..case("spec", spec, rule, value) }
+}
+
 fn cases() -> Vec<Case> {
     let vaguely = |case: Case, said_at| Case { said_at: Some(said_at), ..case };
     let label = |at| case(at, json!("Orders.a"), &rules::DNS_LABEL, "Orders.a");
@@ -53,6 +61,10 @@ fn cases() -> Vec<Case> {
         case("spec.entry", json!({"gateways": [], "inbound": []}), &rules::NO_ENTRY, ""),
         case("spec.steps", Value::Null, &rules::NO_STEP, ""),
         case("spec.steps", json!([]), &rules::NO_STEP, ""),
+        led(json!({"rollout": "orders"}), &rules::ARGO_STEPS, "", "spec.steps"),
+        led(json!({"rollout": "orders"}), &rules::ARGO_PROMOTES, "", "spec.promotion.strategy"),
+        led(json!({"rollout": "orders"}), &rules::ARGO_GOES_ON, "", "spec.onFailure"),
+        led(json!({"rollout": "Orders.a"}), &rules::DNS_LABEL, "Orders.a", "spec.argo.rollout"),
         case("spec.steps[1]", json!({}), &rules::ONE_THING, ""),
         case("spec.steps[1]", json!({"pause": {}, "weights": {"canary": "5%"}}), &rules::ONE_THING, ""),
         Case {

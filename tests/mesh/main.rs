@@ -1,6 +1,7 @@
 //! On a real mesh: API server, istiod, Istio's agent, and an Envoy in every pod.
 
 mod adoption;
+mod argo;
 mod asking;
 mod bed;
 mod control;

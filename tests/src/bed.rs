@@ -9,6 +9,7 @@
 //! `make test-cluster` and `make test-mesh` do.
 
 mod apply;
+mod argo;
 mod cluster;
 mod command;
 mod files;

@@ -1,5 +1,7 @@
 //! `graylane render`: a release file in, a filter document out.
 
+mod argo;
+
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -13,10 +15,13 @@ use crate::release::read::read_file;
 use crate::release::validate::check;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Release file with one or more releases; `-` is standard input
-    #[arg(short, long, value_name = "FILE")]
-    file: PathBuf,
+    #[arg(short, long, value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
     #[command(flatten)]
     side: SideArgs,
     /// Generation of the document
@@ -28,6 +33,14 @@ pub(super) struct Args {
     /// Filter module that the `ecds` file names
     #[arg(long, value_name = "FILE", default_value = "/etc/graylane/graylane_filter.wasm")]
     module: PathBuf,
+}
+
+/// What else can be rendered.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Write what Argo Rollouts needs beside a release that it promotes: DestinationRule, decoy
+    /// VirtualService, AnalysisTemplates, and the strategy of the Rollout
+    Argo(argo::Args),
 }
 
 /// The side of the proxy, as options of several commands.
@@ -55,8 +68,13 @@ enum Output {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let file = match (&args.other, &args.file) {
+        (Some(Other::Argo(args)), _) => return argo::run(args),
+        (None, Some(file)) => file,
+        (None, None) => anyhow::bail!("name a release file by --file"),
+    };
     let side = args.side.side();
-    let document = checked_document(&args.file, side, args.generation)?;
+    let document = checked_document(file, side, args.generation)?;
     match args.output {
         Output::Json => print_json(&document)?,
         Output::Ecds => print_json(&discovery_response(side, &args.module, &document))?,

@@ -253,9 +253,10 @@ where
         let Some(state) = state.get_mut(self.at) else { return };
         if state.trouble.as_ref() != Some(&trouble) {
             tracing::warn!(kind = self.cache.kind, ?trouble, "a watch is interrupted and will be tried again");
+            state.trouble = Some(trouble);
+            // A kind that is not installed is asked for again and again, and each time nothing is new.
+            self.wake.up();
         }
-        state.trouble = Some(trouble);
-        self.wake.up();
     }
 }
 

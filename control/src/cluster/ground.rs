@@ -1,5 +1,8 @@
 //! What runs in the cluster: workloads and proxies.
 
+mod rollouts;
+mod templates;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +14,8 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use self::templates::{copied, refused, workload};
+use super::argo;
 use super::asking::{Answer, Asking};
 use super::cache::{Cache, Silence, lock, trim_fields};
 use super::call::answer;
@@ -18,12 +23,13 @@ use super::healing::{Healing, Wound};
 use super::metrics::Metrics;
 use super::proxies::{Proxy, expected};
 use super::report::Verdict;
-use super::template::{self, only_workload};
+use super::template;
 use super::world::{Objects, World, trim_pod};
 use super::{MANAGER, Wake, problems, resource, watch_kind};
 use crate::build::Version;
 use crate::counts::Counted;
 use crate::counts::scrape::{Form, Scraper, Target};
+use crate::engine::rollout::Rollout;
 use crate::engine::seams::{Ground, Place, SeamError, Template};
 use crate::engine::seen::{Arrival, Replicas, Workload};
 use crate::release::finding::Finding;
@@ -50,6 +56,8 @@ pub struct Caches {
     pub deployments: Arc<Cache<DynamicObject>>,
     /// Replica sets.
     pub sets: Arc<Cache<DynamicObject>>,
+    /// Rollouts of Argo Rollouts; only releases that it promotes need them.
+    pub rollouts: Arc<Cache<DynamicObject>>,
     /// Istio's VirtualServices.
     pub routes: Arc<Cache<DynamicObject>>,
     /// Istio's DestinationRules.
@@ -101,6 +109,7 @@ impl Grounds {
             slices: typed(watches, namespaces, &changes, trim_fields),
             deployments: of("apps", "v1", "Deployment", "deployments"),
             sets: of("apps", "v1", "ReplicaSet", "replicasets"),
+            rollouts: watch_kind(watches, &argo::kind(), namespaces, &changes),
             routes: of("networking.istio.io", "v1", "VirtualService", "virtualservices"),
             rules: of("networking.istio.io", "v1", "DestinationRule", "destinationrules"),
         };
@@ -144,7 +153,7 @@ impl Ground for Grounds {
         let caches = &self.0.caches;
         let istio = [&caches.routes, &caches.rules];
         let missing = istio.into_iter().filter_map(|cache| problems::of_kind(&cache.kind, cache.trouble()?, release));
-        let missing: Vec<Finding> = missing.collect();
+        let missing: Vec<Finding> = missing.chain(self.0.unreadable_rollouts(release)).collect();
         if missing.is_empty() { problems::of(&self.0.world(), release) } else { missing }
     }
 
@@ -182,6 +191,10 @@ impl Ground for Grounds {
             Some((member.service.clone(), Workload { revision, has_template, rolled_out }))
         };
         release.members.iter().filter_map(of).collect()
+    }
+
+    fn rollouts(&self, release: &Release) -> BTreeMap<String, Rollout> {
+        argo::rollouts(&self.0.world(), release)
     }
 
     fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival {
@@ -243,6 +256,14 @@ impl Ground for Grounds {
         self.0.replace_template(&stable, copied).await
     }
 
+    async fn promote_rollout(&self, release: &Release, service: &str) -> Result<(), SeamError> {
+        self.0.patch_rollout(release, service, argo::promote()).await
+    }
+
+    async fn abort_rollout(&self, release: &Release, service: &str) -> Result<(), SeamError> {
+        self.0.patch_rollout(release, service, argo::abort()).await
+    }
+
     async fn restore(&self, release: &Release, service: &str, revision: &str) -> Result<(), SeamError> {
         let world = self.0.world();
         let stable = workload(&world, release, service, STABLE).map_err(refused)?;
@@ -278,6 +299,7 @@ impl Inner {
                 slices: caches.slices.all(),
                 deployments: caches.deployments.all(),
                 sets: caches.sets.all(),
+                rollouts: caches.rollouts.all(),
                 routes: caches.routes.all(),
                 rules: caches.rules.all(),
             };
@@ -361,27 +383,4 @@ impl Inner {
         self.changes.up();
         Ok(())
     }
-}
-
-fn workload(world: &World, release: &Release, service: &str, lane: &str) -> Result<Arc<DynamicObject>, Finding> {
-    only_workload(world, &problems::file(release), &release.namespace, service, lane)
-}
-
-/// The template of a lane, as stable would get it.
-fn copied(
-    world: &World,
-    release: &Release,
-    service: &str,
-    lane: &str,
-    stable: &DynamicObject,
-) -> Result<Value, Finding> {
-    let of_lane = workload(world, release, service, lane)?;
-    let subsets = [STABLE, lane].map(|name| world.subset(&release.namespace, service, name));
-    let own = template::own_labels(stable, &of_lane, subsets);
-    Ok(template::copy(&template::template(&of_lane), &template::template(stable), &own))
-}
-
-fn refused(finding: Finding) -> SeamError {
-    let findings = crate::release::finding::Findings(vec![finding]);
-    SeamError::Refused { what: "the pod template of stable".into(), source: Box::new(findings) }
 }

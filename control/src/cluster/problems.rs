@@ -1,5 +1,6 @@
 //! What is wrong with what a release names. Pure.
 
+use super::argo;
 use super::cache::Trouble;
 use super::template::only_workload;
 use super::world::{World, is_ending, is_opted_in};
@@ -56,6 +57,9 @@ pub fn of(world: &World, release: &Release) -> Vec<Finding> {
     }
     if release.plan.promotion == PromotionStrategy::CopyTemplate {
         of_workloads(world, release, &mut findings);
+    }
+    if release.plan.promotion == PromotionStrategy::Argo {
+        findings.extend(argo::problems(world, release));
     }
     findings.extend(routes::problems(release, &world.network));
     findings

@@ -49,7 +49,8 @@ pub fn only_workload(
             let message = format!("no Deployment makes the pods of service {service} in subset `{lane}`");
             let labels: Vec<String> = subset.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let mend = format!(
-                "give a Deployment's pod template the labels of the service and {}, or take promotion `manual`",
+                "give a Deployment's pod template the labels of the service and {}, or take promotion `manual`, or \
+                 `argo` for a Rollout",
                 labels.join(",")
             );
             Err(finding(message, mend))
@@ -165,7 +166,8 @@ pub fn at_revision(world: &World, workload: &DynamicObject, revision: &str) -> O
     Some(template)
 }
 
-fn is_owned(set: &DynamicObject, workload: &DynamicObject) -> bool {
+/// Whether a replica set is of a workload.
+pub fn is_owned(set: &DynamicObject, workload: &DynamicObject) -> bool {
     let uid = workload.metadata.uid.as_deref().unwrap_or_default();
     set.owner_references().iter().any(|owner| owner.uid == uid && owner.controller.unwrap_or(false))
 }

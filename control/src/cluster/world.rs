@@ -10,9 +10,11 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 
 use super::OPT_IN;
+use super::argo::HASH;
 use crate::engine::seen::Replicas;
 use crate::istio::network::Network;
 use crate::istio::types::service_host;
+use crate::release::STABLE;
 
 /// Labels, as objects have them.
 pub type Labels = BTreeMap<String, String>;
@@ -28,6 +30,7 @@ pub struct World {
     slices: HashMap<(String, String), Vec<Arc<EndpointSlice>>>,
     deployments: HashMap<String, Vec<Arc<DynamicObject>>>,
     sets: HashMap<String, Vec<Arc<DynamicObject>>>,
+    rollouts: HashMap<String, Vec<Arc<DynamicObject>>>,
     /// Routes and subsets, of every namespace.
     pub network: Network,
 }
@@ -45,6 +48,8 @@ pub struct Objects {
     pub deployments: Vec<Arc<DynamicObject>>,
     /// Replica sets, which keep the templates that deployments had.
     pub sets: Vec<Arc<DynamicObject>>,
+    /// Rollouts of Argo Rollouts.
+    pub rollouts: Vec<Arc<DynamicObject>>,
     /// Istio's VirtualServices.
     pub routes: Vec<Arc<DynamicObject>>,
     /// Istio's DestinationRules.
@@ -74,6 +79,9 @@ impl World {
         }
         for set in objects.sets {
             world.sets.entry(set.namespace().unwrap_or_default()).or_default().push(set);
+        }
+        for rollout in objects.rollouts {
+            world.rollouts.entry(rollout.namespace().unwrap_or_default()).or_default().push(rollout);
         }
         world.network = Network::new(
             objects.routes.iter().filter_map(|object| typed(object)).collect(),
@@ -116,6 +124,11 @@ impl World {
         self.sets.get(namespace).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Rollouts of a namespace.
+    pub fn rollouts(&self, namespace: &str) -> &[Arc<DynamicObject>] {
+        self.rollouts.get(namespace).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Pods of a service that are not on their way out.
     pub fn pods_of(&self, namespace: &str, service: &str) -> Vec<Arc<Pod>> {
         let Some(selector) = self.selector(namespace, service) else { return Vec::new() };
@@ -124,12 +137,18 @@ impl World {
     }
 
     /// The version of a service in a lane: its ready endpoints, and the replicas its workloads want.
-    /// Nothing without such a subset.
+    /// Nothing without such a subset, and nothing of a lane while Argo Rollouts points its subset at what is
+    /// stable: that is no other version.
     pub fn replicas(&self, namespace: &str, service: &str, lane: &str) -> Replicas {
         let Some(labels) = self.subset(namespace, service, lane) else { return Replicas::default() };
+        let stable = self.subset(namespace, service, STABLE).filter(|_| lane != STABLE);
+        if labels.get(HASH).is_some_and(|hash| stable.and_then(|stable| stable.get(HASH)) == Some(hash)) {
+            return Replicas::default();
+        }
         let ready = self.ready(namespace, service, labels);
         let wanted: u64 =
             self.workloads(namespace, service, labels).iter().map(|one| super::template::wanted(one)).sum();
+        let wanted = wanted + self.wanted_of_rollouts(namespace, service, labels);
         Replicas { ready, wanted: u32::try_from(wanted).unwrap_or(u32::MAX).max(ready) }
     }
 
@@ -162,6 +181,20 @@ impl World {
             contains(&template, &selector) && contains(&template, labels)
         };
         self.deployments(namespace).iter().filter(fits).cloned().collect()
+    }
+
+    /// Replicas that the replica sets of Rollouts want whose pods are those of a service with these labels.
+    /// A Rollout has several versions at once, so the sets say it and not the Rollout.
+    fn wanted_of_rollouts(&self, namespace: &str, service: &str, labels: &Labels) -> u64 {
+        let Some(selector) = self.selector(namespace, service) else { return 0 };
+        let rollouts = self.rollouts(namespace);
+        let sets = self.sets(namespace).iter().filter(|set| {
+            let template = super::template::labels(set);
+            contains(&template, &selector)
+                && contains(&template, labels)
+                && rollouts.iter().any(|rollout| super::template::is_owned(set, rollout))
+        });
+        sets.map(|set| super::template::wanted(set)).sum()
     }
 }
 

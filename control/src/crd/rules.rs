@@ -55,6 +55,7 @@ const LABELS: &[At] = &[
     At::Path("spec.entry.inbound[]"),
     At::Path("spec.entry.outbound[]"),
     At::Path("spec.carriers[]"),
+    At::Path("spec.argo.rollout"),
 ];
 /// Weights that stand alone. Those in lists and maps would cost too much: an API server takes each for a text
 /// as long as a whole object.
@@ -93,7 +94,20 @@ pub const CHECKS: &[Check] = &[
     )
     .about(".entry")
     .because(REQUIRED),
-    Check::new(&rules::NO_STEP, SPEC, "has(self.steps) && self.steps.size() > 0").about(".steps").because(REQUIRED),
+    Check::new(&rules::NO_STEP, SPEC, "has(self.argo) || has(self.steps) && self.steps.size() > 0")
+        .about(".steps")
+        .because(REQUIRED),
+    Check::new(&rules::ARGO_STEPS, SPEC, "!has(self.argo) || !has(self.steps) || self.steps.size() == 0")
+        .about(".steps")
+        .because(FORBIDDEN),
+    Check::new(
+        &rules::ARGO_PROMOTES,
+        SPEC,
+        "!has(self.argo) || has(self.promotion) && has(self.promotion.strategy) && self.promotion.strategy == 'argo'",
+    )
+    .about(".promotion.strategy"),
+    Check::new(&rules::ARGO_GOES_ON, SPEC, "!has(self.argo) || !has(self.onFailure) || self.onFailure == 'rollback'")
+        .about(".onFailure"),
     Check::new(
         &rules::ONE_THING,
         &[At::Path("spec.steps[]")],

@@ -5,6 +5,7 @@
 //! status down before it acts on it, so that a controller killed anywhere goes on where it was. The same
 //! input always gives the same output, and deciding again on one's own output changes nothing.
 
+mod argo;
 mod conditions;
 mod gates;
 mod handover;
@@ -51,14 +52,32 @@ pub enum Action {
         /// What it had.
         revision: String,
     },
+    /// Make the new version of a member's Rollout stable, whatever steps it has left.
+    PromoteRollout {
+        /// The service.
+        service: String,
+    },
+    /// Give everything back to the stable version of a member's Rollout.
+    AbortRollout {
+        /// The service.
+        service: String,
+    },
 }
 
 /// Decides.
 ///
 /// `spec` is what the release says, or what is wrong with it.
 pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, now: Millis) -> Decision {
-    let mut machine =
-        Machine { seen, now, status: status.clone(), actions: Vec::new(), wake_at: None, begins_handover: false };
+    let leader = spec.as_ref().ok().and_then(|release| release.plan.leader.as_deref());
+    let mut machine = Machine {
+        leader,
+        seen,
+        now,
+        status: status.clone(),
+        actions: Vec::new(),
+        wake_at: None,
+        begins_handover: false,
+    };
     machine.status.proxies = machine.proxies();
     match spec {
         _ if seen.deleting => machine.withdraw(),
@@ -66,6 +85,7 @@ pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, no
         Ok(release) => machine.go_on(release),
     }
     machine.refresh_judgement(status);
+    machine.abort_rollouts();
     machine.status.message = words::message(spec.as_ref().ok(), &machine.status);
     conditions::set(&mut machine.status, spec, now);
     Decision { status: machine.status, actions: machine.actions, wake_at: machine.wake_at }
@@ -78,6 +98,8 @@ struct Machine<'a> {
     status: Status,
     actions: Vec<Action>,
     wake_at: Option<Millis>,
+    /// The Rollout that leads, if one does.
+    leader: Option<&'a str>,
     /// True when a handover begins with this decision: what is seen of workloads is not about it yet.
     begins_handover: bool,
 }
@@ -93,24 +115,27 @@ impl Machine<'_> {
     /// A release whose spec is right.
     fn go_on(&mut self, release: &Release) {
         self.status.observed_generation = self.seen.generation;
-        self.status.steps = u32::try_from(release.plan.steps.len()).unwrap_or(u32::MAX);
+        if release.plan.leader.is_none() {
+            self.status.steps = u32::try_from(release.plan.steps.len()).unwrap_or(u32::MAX);
+        }
         self.note_readiness(release);
         self.answer();
         match self.status.phase {
             Phase::Pending | Phase::Invalid => self.begin(release),
             Phase::Progressing | Phase::Paused => {
-                if !self.judge(release) {
+                if !(self.heed_rollouts(release) || self.judge(release)) {
                     self.progress(release);
                 }
             }
             Phase::Promoting if self.begins_handover => {}
             Phase::Promoting => {
-                if !(self.status.may_take_back_handover() && self.judge(release)) {
+                let may_go_back = self.status.may_take_back_handover() && !self.has_promoted_rollout();
+                if !(self.heed_rollouts(release) || may_go_back && self.judge(release)) {
                     self.hand_over(release);
                 }
             }
             Phase::RollingBack => self.finish_rollback(release.plan.ack_timeout_ms),
-            Phase::RolledBack | Phase::Succeeded => {}
+            Phase::RolledBack | Phase::Succeeded => self.begin_again(release),
         }
     }
 
@@ -148,6 +173,9 @@ impl Machine<'_> {
         if self.seen.stopped {
             return self.wait_for_stop();
         }
+        if self.awaits_new_version(release) {
+            return;
+        }
         self.actions.push(Action::Hold);
         self.start_attempt(release);
         self.progress(release);
@@ -166,6 +194,7 @@ impl Machine<'_> {
         self.status.analysis.clear();
         self.status.failure = None;
         self.status.brake = None;
+        self.note_versions();
         self.go_to_step(0);
         let attempt = self.status.attempt;
         self.note("Started", format!("attempt {attempt}: everybody is on stable, rules are in force"));
@@ -177,6 +206,7 @@ impl Machine<'_> {
         self.status.exposure = Exposure::Absent;
         self.status.set_table(&SlotTable::all_stable());
         self.status.phase = Phase::RollingBack;
+        self.status.rollouts.values_mut().for_each(|rollout| rollout.abort = true);
         self.status.pause = None;
         self.status.waiting = None;
         self.status.handover = None;

@@ -108,7 +108,9 @@ enum Lasts {
 
 fn lasts(object: &Object, status: &Status) -> Lasts {
     let waits = status.waiting.as_ref().is_some_and(|waiting| waiting.reason == WaitReason::GroupBusy);
-    if object.deleting || status.exposure != Exposure::Absent {
+    let leader = object.spec.as_ref().ok().and_then(|release| release.plan.leader.as_ref());
+    let heeds_rollouts = leader.is_some() || status.rollouts.values().any(|rollout| rollout.abort);
+    if object.deleting || heeds_rollouts || status.exposure != Exposure::Absent {
         Lasts::WhileTheGroundDoes
     } else if status.phase.is_finished() {
         Lasts::UntilAsked

@@ -25,6 +25,7 @@ use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase};
 use crate::release::finding::Finding;
 use crate::release::overlap;
+use crate::release::plan::PromotionStrategy;
 
 /// The engine. All of its memory can be lost at any time.
 #[derive(Debug)]
@@ -135,6 +136,9 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         seen.stopped = places.iter().any(|place| self.delivery.is_stopped(&place.namespace));
         seen.versions = self.ground.versions(release);
         seen.stable = self.ground.stable(release);
+        if release.plan.promotion == PromotionStrategy::Argo {
+            seen.rollouts = self.ground.rollouts(release);
+        }
         if !object.status.phase.is_finished() {
             seen.problems = self.ground.problems(release);
             seen.arrival = self.arrival(object, release, &places);
@@ -286,6 +290,8 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             Action::CopyTemplate { service } => {
                 self.ground.copy_template(release, service, &release.plan.promoted).await
             }
+            Action::PromoteRollout { service } => self.ground.promote_rollout(release, service).await,
+            Action::AbortRollout { service } => self.ground.abort_rollout(release, service).await,
             Action::Restore { service, revision } => self.ground.restore(release, service, revision).await,
         };
         if let Err(error) = result {

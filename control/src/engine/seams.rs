@@ -13,6 +13,7 @@ use graylane_policy::raw::{RawConfig, RawGroup};
 use super::Millis;
 use super::documents;
 use super::request::Request;
+use super::rollout::Rollout;
 use super::seen::{Arrival, Replicas, Workload};
 use super::status::Status;
 use crate::build::{Side, Version};
@@ -187,6 +188,11 @@ pub trait Ground {
     /// The stable workloads of its members, by service, against the version they shall get.
     fn workloads(&self, release: &Release, template: Template<'_>) -> BTreeMap<String, Workload>;
 
+    /// The Rollouts that make pods of its members, by service.
+    fn rollouts(&self, _release: &Release) -> BTreeMap<String, Rollout> {
+        BTreeMap::new()
+    }
+
     /// How the proxies of a release stand with these generations.
     fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival;
 
@@ -214,4 +220,19 @@ pub trait Ground {
         service: &str,
         revision: &str,
     ) -> impl Future<Output = Result<(), SeamError>> + Send;
+
+    /// Makes the new version of a member's Rollout stable, whatever steps it has left.
+    fn promote_rollout(&self, release: &Release, service: &str) -> impl Future<Output = Result<(), SeamError>> + Send {
+        no_rollout(release, service)
+    }
+
+    /// Gives everything back to the stable version of a member's Rollout.
+    fn abort_rollout(&self, release: &Release, service: &str) -> impl Future<Output = Result<(), SeamError>> + Send {
+        no_rollout(release, service)
+    }
+}
+
+/// Where nobody makes Rollouts, there is none to write to.
+fn no_rollout(release: &Release, service: &str) -> impl Future<Output = Result<(), SeamError>> + Send + use<> {
+    std::future::ready(Err(SeamError::Gone { what: format!("the Rollout of {service}.{}", release.namespace) }))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::judging::Judgement;
 use super::request::Request;
+use super::rollout::Rollout;
 use crate::build::Version;
 use crate::release::finding::Finding;
 
@@ -28,6 +29,8 @@ pub struct Seen {
     pub versions: BTreeMap<Version, Replicas>,
     /// The stable versions of its members, by `service` label.
     pub stable: BTreeMap<String, Replicas>,
+    /// The Rollouts that make pods of its members, by service, where Argo Rollouts promotes.
+    pub rollouts: BTreeMap<String, Rollout>,
     /// How proxies stand with the documents that follow from the status at hand.
     pub arrival: Arrival,
     /// What the counts say, where the release is judged.

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
+use super::rollout::RolloutStatus;
 use super::verdict::{Brake, Failure, LaneAnalysis};
 use crate::build::Version;
 
@@ -80,6 +81,9 @@ pub struct Status {
     /// Why the analysis took it back or paused it, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// The Rollouts of its members and the versions that this attempt is about, by service.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rollouts: BTreeMap<String, RolloutStatus>,
     /// How far the handover is, once it has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handover: Option<Handover>,
@@ -167,6 +171,8 @@ pub enum WaitReason {
     Stable,
     /// Somebody has to say that stable runs the new version.
     ManualHandover,
+    /// Argo Rollouts has no new version, or says nothing.
+    Rollout,
     /// The config of proxies was stopped by hand.
     Stopped,
     /// Not enough has been counted for a verdict.

@@ -195,6 +195,7 @@ fn bare(id: &str) -> Release {
         entry: EntrySpec::default(),
         carriers: Vec::new(),
         steps: Vec::new(),
+        leader: None,
         promotion: PromotionStrategy::Manual,
         promoted: String::new(),
         holdback: 0,

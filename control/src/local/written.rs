@@ -114,7 +114,11 @@ fn checked(source: &Source, sides: &[Side]) -> Result<Release, Findings> {
         let message = "a folder has no workloads to copy a version to";
         findings.push(source.finding("spec.promotion.strategy", message, mend));
     }
-    if spec.steps.is_empty() {
+    if spec.argo.is_some() {
+        let mend = "leave it out, and write steps";
+        findings.push(source.finding("spec.argo", "a folder has no Rollouts", mend));
+    }
+    if spec.steps.is_empty() && spec.argo.is_none() {
         let mend = "write at least one, such as `- weight: 5%`";
         findings.push(source.finding("spec.steps", "there is no step", mend));
     }

@@ -44,7 +44,7 @@ pub fn for_cluster(source: &Source) -> Vec<Finding> {
     let needed = [
         (spec.entry.as_ref().is_some_and(chooses), "spec.entry", &rules::NO_ENTRY),
         (!spec.members.is_empty(), "spec.members", &rules::NO_MEMBER),
-        (!spec.steps.is_empty(), "spec.steps", &rules::NO_STEP),
+        (!spec.steps.is_empty() || spec.argo.is_some(), "spec.steps", &rules::NO_STEP),
     ];
     let missing = needed.into_iter().filter(|(there, ..)| !there).map(|(_, path, rule)| {
         let (message, mend) = rule.said(&[]);

@@ -53,6 +53,7 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("spec.propagation.trace.workloads", Limit::Items(256)),
     ("spec.propagation.trace.workloads[]", NAME),
     ("spec.propagation.trace.ttl", Limit::Bytes(64)),
+    ("spec.argo.rollout", NAME),
     ("spec.steps", Limit::Items(100)),
     ("spec.steps[].weights", Limit::Entries(32)),
     ("spec.steps[].pause.duration", Limit::Bytes(64)),

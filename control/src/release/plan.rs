@@ -188,6 +188,8 @@ pub struct Plan {
     pub carriers: Vec<String>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+    /// The Rollout whose steps give the weight, where Argo Rollouts leads.
+    pub leader: Option<String>,
     /// Who brings the new version to stable.
     pub promotion: PromotionStrategy,
     /// The lane whose version becomes stable.

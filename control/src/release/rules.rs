@@ -72,6 +72,24 @@ pub const NO_STEP: Rule = Rule {
     mend: "write at least one, such as `- weight: 5%`",
 };
 
+/// Only one moves the weight.
+pub const ARGO_STEPS: Rule = Rule {
+    message: "Argo Rollouts leads by spec.argo and the release has steps too: both would move the weight",
+    mend: "leave out spec.steps, or leave out spec.argo and let the steps lead",
+};
+
+/// Who leads promotes.
+pub const ARGO_PROMOTES: Rule = Rule {
+    message: "Argo Rollouts leads by spec.argo and somebody else would promote",
+    mend: "write `promotion: {strategy: argo}`",
+};
+
+/// A pause of the release would not hold whoever leads it.
+pub const ARGO_GOES_ON: Rule = Rule {
+    message: "Argo Rollouts leads by spec.argo and would go on while the failed release is paused",
+    mend: "leave onFailure out: everything returns to stable and the Rollout is aborted",
+};
+
 /// A step is one of the things that a step can be.
 pub const ONE_THING: Rule = Rule {
     message: "a step does exactly one thing",

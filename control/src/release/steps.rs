@@ -31,6 +31,7 @@ impl Checker<'_> {
         Plan {
             carriers: spec.carriers.clone(),
             steps,
+            leader: self.leader(spec),
             promotion: spec.promotion.strategy,
             promoted: self.promoted(&spec.promotion, lanes),
             holdback: self.holdback(&spec.promotion),

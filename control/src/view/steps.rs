@@ -25,6 +25,10 @@ pub struct Line {
 /// All steps of a release.
 pub fn lines(kept: &Kept, now: Millis) -> Vec<Line> {
     let Some(spec) = &kept.spec else { return Vec::new() };
+    if let Some(argo) = &spec.argo {
+        let text = format!("follows Rollout {}, at its step {}", argo.rollout, progress(kept));
+        return vec![Line { mark: Mark::of(kept.status.phase), text, note: note(kept, now) }];
+    }
     let here = position(kept);
     let line = |(index, step): (usize, &StepSpec)| {
         let is_here = here == Some(index) && !kept.status.phase.is_finished();
@@ -61,7 +65,8 @@ pub fn words(step: &StepSpec) -> String {
 
 /// How many steps are behind it and how many there are: `3/7`.
 pub fn progress(kept: &Kept) -> String {
-    let all = kept.spec.as_ref().map_or(kept.status.steps as usize, |spec| spec.steps.len());
+    let own = kept.spec.as_ref().filter(|spec| spec.argo.is_none());
+    let all = own.map_or(kept.status.steps as usize, |spec| spec.steps.len());
     format!("{}/{all}", (kept.status.step as usize).min(all))
 }
 
@@ -75,6 +80,10 @@ pub fn asked_weights(kept: &Kept) -> BTreeMap<String, u32> {
     let is_back = matches!(kept.status.phase, Phase::RollingBack | Phase::RolledBack | Phase::Succeeded);
     if empties || is_back {
         return none();
+    }
+    if spec.argo.is_some() {
+        // What Argo asks for is not kept; what was granted of it is.
+        return kept.status.weights.clone();
     }
     let mut asked: BTreeMap<String, u32> = none();
     let Some(here) = position(kept) else { return asked };
@@ -151,6 +160,16 @@ mod tests {
         assert_eq!(asked(json!({"phase": "Promoting", "attempt": 1, "step": 4, "handover": handover})), Some(2500));
         let handover = json!({"stage": "Emptying", "revisions": {}});
         assert_eq!(asked(json!({"phase": "Promoting", "attempt": 1, "step": 4, "handover": handover})), Some(0));
+    }
+
+    #[test]
+    fn a_release_that_argo_leads_shows_where_the_rollout_is() {
+        let spec = json!({"lanes": [{"name": "canary"}], "members": [{"service": "orders"}],
+            "argo": {"rollout": "orders"}, "promotion": {"strategy": "argo"}});
+        let status = json!({"phase": "Progressing", "attempt": 1, "step": 1, "steps": 4, "weights": {"canary": 500}});
+        let kept = Kept::of(json!({"metadata": {"name": "summer"}, "spec": spec, "status": status})).unwrap();
+        assert_eq!(lines(&kept, 0)[0].text, "follows Rollout orders, at its step 1/4");
+        assert_eq!(asked_weights(&kept), BTreeMap::from([("canary".to_owned(), 500)]));
     }
 
     #[test]

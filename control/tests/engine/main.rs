@@ -4,6 +4,7 @@ mod story;
 mod traffic;
 mod world;
 
+mod argo;
 mod crashes;
 mod gates;
 mod groups;

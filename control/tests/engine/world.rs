@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use graylane::build::{Side, Version};
 use graylane::engine::documents;
 use graylane::engine::request::{Request, Verb};
+use graylane::engine::rollout::{Rollout, RolloutState};
 use graylane::engine::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template, Wanted};
 use graylane::engine::seen::{Arrival, Replicas, Workload};
 use graylane::engine::status::Status;
@@ -29,6 +30,8 @@ pub struct Inner {
     pub proxies: BTreeMap<String, Proxy>,
     pub lanes: BTreeMap<Version, Replicas>,
     pub stable: BTreeMap<String, Deployment>,
+    /// Rollouts, by service.
+    pub rollouts: BTreeMap<String, Rollout>,
     pub problems: Vec<Finding>,
     pub stopped: bool,
     pub disturbed: BTreeSet<String>,
@@ -324,7 +327,8 @@ impl Ground for World {
     fn stamp(&self) -> Option<u64> {
         let inner = self.lock();
         let mut hasher = xxhash_rust::xxh64::Xxh64::new(0);
-        let answers = format!("{:?}{:?}{:?}{}", inner.lanes, inner.stable, inner.problems, inner.stopped);
+        let answers =
+            format!("{:?}{:?}{:?}{:?}{}", inner.lanes, inner.stable, inner.rollouts, inner.problems, inner.stopped);
         hasher.update(answers.as_bytes());
         hasher
             .update(format!("{:?}", inner.proxies.values().map(|proxy| proxy.crashed).collect::<Vec<_>>()).as_bytes());
@@ -357,6 +361,10 @@ impl Ground for World {
             Some((member.service.clone(), Workload { revision, has_template, rolled_out: !one.busy }))
         };
         release.members.iter().filter_map(workload).collect()
+    }
+
+    fn rollouts(&self, _: &Release) -> BTreeMap<String, Rollout> {
+        self.lock().rollouts.clone()
     }
 
     fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival {
@@ -392,12 +400,36 @@ impl Ground for World {
         self.set_template(release, service, lane).await
     }
 
+    /// As Argo Rollouts does it: subsets and replica sets are there already.
+    async fn promote_rollout(&self, _: &Release, service: &str) -> Result<(), SeamError> {
+        self.write_rollout(service, |rollout| {
+            rollout.stable = rollout.newest.clone();
+            rollout.state = RolloutState::Settled;
+        })
+        .await
+    }
+
+    async fn abort_rollout(&self, _: &Release, service: &str) -> Result<(), SeamError> {
+        self.write_rollout(service, |rollout| rollout.state = RolloutState::Aborted).await
+    }
+
     async fn restore(&self, release: &Release, service: &str, revision: &str) -> Result<(), SeamError> {
         self.set_template(release, service, revision).await
     }
 }
 
 impl World {
+    async fn write_rollout(&self, service: &str, change: impl FnOnce(&mut Rollout)) -> Result<(), SeamError> {
+        let dies = self.operate(service).await?;
+        {
+            let mut inner = self.lock();
+            inner.writes += 1;
+            change(inner.rollouts.get_mut(service).expect("a Rollout"));
+        }
+        self.end(dies).await;
+        Ok(())
+    }
+
     async fn set_template(&self, release: &Release, service: &str, template: &str) -> Result<(), SeamError> {
         let dies = self.operate(service).await?;
         {

@@ -71,7 +71,8 @@ pub(super) fn recipe(mesh: &Mesh, pod: &Pod, place: &Place, recipe: Recipe, fold
 /// The Deployment of a pod, as the injector finds it: its owner without the hash of the template.
 pub(super) fn workload_of(pod: &Pod) -> String {
     let owner = pod.owner_references().first().map_or_else(|| pod.name_any(), |owner| owner.name.clone());
-    let hash = pod.labels().get("pod-template-hash").map(|hash| format!("-{hash}"));
+    let hashes = ["pod-template-hash", "rollouts-pod-template-hash"];
+    let hash = hashes.iter().find_map(|label| pod.labels().get(*label)).map(|hash| format!("-{hash}"));
     hash.and_then(|hash| owner.strip_suffix(&hash).map(ToOwned::to_owned)).unwrap_or(owner)
 }
 

@@ -43,7 +43,10 @@ impl Machine<'_> {
     }
 
     fn copy(&mut self, release: &Release) {
-        let services = promoted_services(release);
+        if !self.is_undo() && self.promote_rollouts(release) {
+            return;
+        }
+        let services = self.copied_services(release);
         let workload = |service: &String| Some((service.clone(), self.seen.workloads.get(service)?.clone()));
         let workloads: BTreeMap<String, Workload> = services.iter().filter_map(workload).collect();
         if let Some(unknown) = services.iter().find(|service| !workloads.contains_key(*service)) {
@@ -93,10 +96,11 @@ impl Machine<'_> {
     }
 
     fn update(&mut self, release: &Release) {
-        let behind: Vec<String> = promoted_services(release)
-            .into_iter()
-            .filter(|service| self.seen.workloads.get(service).is_none_or(|workload| !workload.rolled_out))
-            .collect();
+        let mut behind = self.unsettled_rollouts();
+        let copied = self.copied_services(release).into_iter();
+        behind.extend(
+            copied.filter(|service| self.seen.workloads.get(service).is_none_or(|workload| !workload.rolled_out)),
+        );
         let short = gates::short_stable(self.seen);
         if !behind.is_empty() {
             return self.wait(WaitReason::Stable, format!("stable is being updated: {}", behind.join(", ")));
@@ -153,10 +157,11 @@ impl Machine<'_> {
         self.status.waiting = None;
         self.note("Succeeded", "stable runs the new version, the lane can be removed");
     }
-}
 
-/// The services that have a version in the promoted lane.
-fn promoted_services(release: &Release) -> Vec<String> {
-    let members = release.members.iter().filter(|member| member.lanes.contains(&release.plan.promoted));
-    members.map(|member| member.service.clone()).collect()
+    /// The services that have a version in the promoted lane, without those whose Rollout makes it stable.
+    fn copied_services(&self, release: &Release) -> Vec<String> {
+        let members = release.members.iter().filter(|member| member.lanes.contains(&release.plan.promoted));
+        let services = members.map(|member| &member.service);
+        services.filter(|service| !self.status.rollouts.contains_key(*service)).cloned().collect()
+    }
 }

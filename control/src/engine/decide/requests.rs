@@ -33,6 +33,10 @@ impl Machine<'_> {
     }
 
     fn carry_out(&mut self, request: &Request) -> Result<(), String> {
+        let moves = matches!(self.status.phase, Phase::Progressing | Phase::Paused);
+        if let (Some(leader), true, Verb::Pause | Verb::PromoteFull) = (self.leader, moves, request.verb) {
+            return Err(format!("Rollout {leader} leads; ask it by `kubectl argo rollouts`"));
+        }
         match request.verb {
             Verb::Promote => self.promote(request.step),
             Verb::PromoteFull => self.promote_fully(),
@@ -147,7 +151,7 @@ impl Machine<'_> {
                 Ok(())
             }
             // Nobody's stable has changed yet, or what has changed is told by `undo`.
-            Phase::Promoting if !begun && !self.has_copied() => {
+            Phase::Promoting if !begun && !self.has_copied() && !self.has_promoted_rollout() => {
                 self.status.handover = None;
                 self.roll_back("Aborted", why);
                 Ok(())

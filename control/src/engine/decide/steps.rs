@@ -15,6 +15,9 @@ use crate::release::units::WHOLE;
 impl Machine<'_> {
     /// Goes through the steps until one has to wait.
     pub(super) fn progress(&mut self, release: &Release) {
+        if let Some(leader) = &release.plan.leader {
+            return self.follow(release, leader);
+        }
         if self.is_held() {
             return;
         }
@@ -36,7 +39,7 @@ impl Machine<'_> {
     }
 
     /// Whether somebody or something holds the release where it is.
-    fn is_held(&mut self) -> bool {
+    pub(super) fn is_held(&mut self) -> bool {
         if self.seen.stopped {
             self.wait_for_stop();
             return true;
@@ -68,6 +71,12 @@ impl Machine<'_> {
             return self.await_arrival(release);
         }
         self.weigh_to(release, step);
+    }
+
+    /// Whether the weights are these already.
+    pub(super) fn is_at(&self, release: &Release, weights: &BTreeMap<String, u32>) -> bool {
+        let now = self.status.table();
+        target(release, &now, weights) == now
     }
 
     /// Asks for other weights, if nothing is in the way of those that grow.

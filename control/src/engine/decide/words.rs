@@ -34,6 +34,10 @@ fn doing(release: Option<&Release>, status: &Status) -> String {
 
 fn step(release: Option<&Release>, status: &Status) -> String {
     let Some(release) = release else { return "keeps its weights until the release is mended".into() };
+    if let Some(leader) = &release.plan.leader {
+        let weight = if status.weight.is_empty() { "everybody on stable" } else { &status.weight };
+        return format!("follows Rollout {leader} at its step {} of {}: {weight}", status.step, status.steps);
+    }
     match release.plan.steps.get(status.step as usize) {
         Some(Step::Weight(weights)) => {
             let texts = weights.iter().map(|(lane, weight)| format!("{lane} to {}", percent(*weight)));
@@ -61,7 +65,16 @@ fn handover(status: &Status) -> &'static str {
 
 /// Why it was rolled back: what was noted when that began.
 fn cause(status: &Status) -> String {
-    const CAUSES: [&str; 5] = ["AnalysisFailed", "Aborted", "AcknowledgementTimeout", "Withdrawn", "Undone"];
+    const CAUSES: [&str; 8] = [
+        "AnalysisFailed",
+        "Aborted",
+        "AcknowledgementTimeout",
+        "Withdrawn",
+        "Undone",
+        "RolloutAborted",
+        "RolloutDegraded",
+        "RolloutReverted",
+    ];
     let found = status.history.iter().rev().find(|entry| CAUSES.contains(&entry.reason.as_str()));
     found.map_or_else(String::new, |entry| format!("; {}", entry.message))
 }

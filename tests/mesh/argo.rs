@@ -1,0 +1,198 @@
+//! Releases whose pods the real Argo Rollouts makes, on a real mesh. The controller of graylane has the
+//! rights of its installation and no others.
+
+mod judge;
+mod town;
+
+use anyhow::{Context, Result, ensure};
+use graylane_tests::bed::{self, Bed};
+use graylane_tests::figures::{self, Figure};
+use graylane_tests::{client, poll};
+
+use self::judge::Judge;
+use self::town::{Town, weights_of};
+use crate::asking::{anybody, takes};
+use crate::control::{PATIENCE, release, until, until_phase};
+use crate::traffic::Traffic;
+
+/// Argo Rollouts leads by the steps of its Rollout.
+const LED: &str = "
+apiVersion: graylane.io/v1alpha1
+kind: GrayRelease
+metadata: {name: summer, namespace: shop}
+spec:
+  lanes: [{name: canary}]
+  members: [{service: orders, hosts: [shop.example.com]}]
+  entry: {gateways: [{namespace: istio-ingress}]}
+  stickiness: {unit: [{header: x-user-id}]}
+  argo: {rollout: orders}
+  promotion: {strategy: argo}
+";
+
+/// The release leads; Argo Rollouts makes the pods and promotes.
+const LEADS: &str = "
+apiVersion: graylane.io/v1alpha1
+kind: GrayRelease
+metadata: {name: summer, namespace: shop}
+spec:
+  lanes: [{name: canary}]
+  members: [{service: orders, hosts: [shop.example.com]}]
+  entry: {gateways: [{namespace: istio-ingress}]}
+  stickiness: {unit: [{header: x-user-id}]}
+  steps: [{weight: 50%}, {pause: {}}, {weight: 100%}]
+  promotion: {strategy: argo}
+";
+
+#[test]
+fn smoke_argo_leads_through_its_steps_and_a_failing_analysis_ends_on_stable() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let judge = Judge::start(bed)?;
+        let town = Town::build(bed, LED, &judge.url(), "orders-1")?;
+        let routes = town.generation("virtualservice", "orders")?;
+        judge.says("wait");
+        served_by(bed, "orders-1")?;
+        let traffic = Traffic::begin(bed)?;
+        town.give("orders-2")?;
+        until(bed, "the weight of Argo's first step", |status| status["weight"] == "canary=5%")?;
+        nobody_has_the_decoy(bed)?;
+        judge.says("pass");
+        let done = until_phase(bed, "Succeeded")?;
+        let course = weights_of(&done);
+        ensure!(course.starts_with(&["canary=5%".into(), "canary=50%".into()]), "{course:?}");
+        takes(bed, &anybody(), ["orders-2", "stock-stable"])?;
+        let (served, failed) = traffic.stop(bed)?;
+        println!("{course:?}; {failed} of {served} requests failed");
+        ensure!(failed == 0 && served > 200, "{failed} of {served} requests failed");
+
+        judge.says("wait");
+        town.give("orders-3")?;
+        until(bed, "the lane of the next version", |status| status["weight"] == "canary=5%")?;
+        judge.says("fail");
+        let back = until_phase(bed, "RolledBack")?;
+        ensure!(back["message"].as_str().unwrap_or_default().contains("Argo Rollouts aborted orders"), "{back}");
+        takes(bed, &anybody(), ["orders-2", "stock-stable"])?;
+        ensure!(town.rollout()?["status"]["abort"] == true, "{}", town.rollout()?["status"]);
+        ensure!(town.generation("virtualservice", "orders")? == routes, "somebody wrote to the real routes");
+        ensure!(judge.asked_well() > 3, "Argo asked {} times", judge.asked_well());
+        town.was_never_forbidden()
+    })
+}
+
+#[test]
+fn a_release_that_is_taken_back_aborts_the_rollout_that_leads_it() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let judge = Judge::start(bed)?;
+        let town = Town::build(bed, LED, &judge.url(), "orders-1")?;
+        judge.says("wait");
+        town.give("orders-2")?;
+        until(bed, "the lane", |status| status["weight"] == "canary=5%")?;
+        let begun = std::time::Instant::now();
+        bed.graylane(&["abort", "summer", "-n", "shop", "--no-wait"])?.done()?;
+        poll::until("the abort of the Rollout", PATIENCE, || {
+            let status = town.rollout()?["status"].take();
+            ensure!(status["abort"] == true && status["phase"] == "Degraded", "{status}");
+            Ok(())
+        })?;
+        figures::note(&Figure {
+            name: "argo: `graylane abort` until the Rollout is aborted",
+            value: format!("{:.2} s", begun.elapsed().as_secs_f64()),
+            wanted: None,
+            holds: true,
+        })?;
+        until_phase(bed, "RolledBack")?;
+        takes(bed, &anybody(), ["orders-1", "stock-stable"])?;
+        // What is tried again begins again, with nobody doing anything here.
+        town.kubectl_patch_status(r#"{"status": {"abort": false}}"#)?;
+        let again = until(bed, "the second attempt", |status| status["weight"] == "canary=5%")?;
+        ensure!(again["attempt"] == 2, "{again}");
+        town.was_never_forbidden()
+    })
+}
+
+#[test]
+fn where_the_release_leads_argo_waits_and_promotes_at_its_end() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let judge = Judge::start(bed)?;
+        let town = Town::build(bed, LEADS, &judge.url(), "orders-1")?;
+        served_by(bed, "orders-1")?;
+        let traffic = Traffic::begin(bed)?;
+        town.give("orders-2")?;
+        until(bed, "a wait at half", |status| status["phase"] == "Paused" && status["weight"] == "canary=50%")?;
+        let canary = town.rollout()?["status"]["canary"]["weights"]["canary"]["weight"].clone();
+        ensure!(canary == 0, "Argo gives the canary {canary} by itself");
+        bed.graylane(&["promote", "summer", "-n", "shop", "--no-wait"])?.done()?;
+        until_phase(bed, "Succeeded")?;
+        let rollout = town.rollout()?;
+        let status = &rollout["status"];
+        ensure!(status["stableRS"] == status["currentPodHash"] && status["phase"] == "Healthy", "{status}");
+        takes(bed, &anybody(), ["orders-2", "stock-stable"])?;
+        let (served, failed) = traffic.stop(bed)?;
+        println!("{failed} of {served} requests failed");
+        ensure!(failed == 0 && served > 200, "{failed} of {served} requests failed");
+
+        town.give("orders-3")?;
+        bed.graylane(&["retry", "summer", "-n", "shop", "--no-wait"])?.done()?;
+        until(bed, "the lane of the next version", |status| status["weight"] == "canary=50%")?;
+        bed.graylane(&["abort", "summer", "-n", "shop", "--no-wait"])?.done()?;
+        until_phase(bed, "RolledBack")?;
+        ensure!(town.rollout()?["status"]["abort"] == true, "{}", town.rollout()?["status"]);
+        takes(bed, &anybody(), ["orders-2", "stock-stable"])?;
+        town.was_never_forbidden()
+    })
+}
+
+#[test]
+fn a_rollout_that_would_move_users_by_itself_is_refused_with_the_mend() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let judge = Judge::start(bed)?;
+        let town = Town::build(bed, LED, &judge.url(), "orders-1")?;
+        for (patch, words, mend) in [
+            (
+                r#"{"spec": {"strategy": {"canary": {"trafficRouting": {"istio":
+                    {"virtualService": {"name": "orders", "routes": ["stable"]}}}}}}}"#,
+                "Rollout orders would write its weights into VirtualService orders, which routes users",
+                "let it write them into the decoy that `graylane render argo` prints",
+            ),
+            (
+                r#"{"spec": {"strategy": {"canary": {"canaryMetadata": {"labels": {"graylane.io/lane": "canary"}}}}}}"#,
+                "Rollout orders labels its pods `graylane.io/lane`",
+                "take the label away",
+            ),
+        ] {
+            town.kubectl_patch(patch)?;
+            let refused = until_phase(bed, "Invalid")?;
+            let said = refused["message"].as_str().unwrap_or_default();
+            ensure!(said.contains(words) && said.contains(mend), "{said}");
+            town.strategy()?;
+            town.kubectl_patch(r#"{"spec": {"strategy": {"canary": {"canaryMetadata": null}}}}"#)?;
+            until_phase(bed, "Pending")?;
+        }
+        // Both want the weights: the API server says it, in the words of the command line.
+        let both = LED.replace("  argo:", "  steps: [{weight: 5%}]\n  argo:");
+        let refused = bed.apply(&both).err().context("both were taken")?;
+        let words = "both would move the weight; leave out spec.steps";
+        ensure!(format!("{refused:#}").contains(words), "{refused:#}");
+        ensure!(release(bed, "summer")?["status"]["phase"] == "Pending", "it was changed");
+        Ok(())
+    })
+}
+
+/// All users get this version, whichever of its pods answers: a proxy that has just started may not know the
+/// endpoints of the next service yet.
+fn served_by(bed: &Bed, version: &str) -> Result<()> {
+    poll::until(&format!("twenty answers of {version}"), PATIENCE, || {
+        (0..20).try_for_each(|_| takes(bed, &anybody(), [version, "stock-stable"]))
+    })
+}
+
+/// The decoy has a host and a gateway that do not exist, so istiod gives it to no proxy.
+fn nobody_has_the_decoy(bed: &Bed) -> Result<()> {
+    for (namespace, name) in [("istio-ingress", "gateway"), ("shop", "stock"), ("shop", "orders")] {
+        for pod in bed.pods(namespace, name)? {
+            let config = client::get(pod.admin().at, "/config_dump")?;
+            ensure!(config.contains("x-graylane-route"), "{} has no routes", pod.name());
+            ensure!(!config.contains("argo.graylane.invalid"), "{} has the decoy", pod.name());
+        }
+    }
+    Ok(())
+}
