@@ -123,7 +123,7 @@ async fn releases(mesh: &Mesh, namespace: &str, force: bool) -> anyhow::Result<(
     }
     if !finished.is_empty() {
         eprintln!(
-            "finished releases stay: {}; while they do, the controller keeps an inert config for them",
+            "finished releases stay: {}; nothing is written for them unless they are told to `retry`",
             ids(&finished)
         );
     }
