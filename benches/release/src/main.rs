@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     let options = options()?;
     let began = Instant::now();
     let many = |count: u64| (count * options.percent / 100).max(30);
-    let mut all = fixed(options.first, many(10_000), many(3_000));
+    let mut all = fixed(options.first, many(10_000), many(3_250));
     all.extend(decision_times(options.first + 10_000_000, many(300)));
     all.extend(ramps(options.first + 20_000_000, many(300), many(2_000), many(600)));
     println!("{}", table::figures(&all));
