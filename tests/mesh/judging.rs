@@ -45,12 +45,7 @@ fn smoke_a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named
         );
         let name =
             "20% failures at the second service: first bad request to decision, decision to the lane's last second";
-        note(&Figure {
-            name,
-            value,
-            wanted: "at most 15 s and 5 s".into(),
-            holds: took <= 15_000 && last <= 5_000,
-        })
+        note(&Figure { name, value, wanted: "at most 15 s and 5 s".into(), holds: took <= 15_000 && last <= 5_000 })
     })
 }
 
