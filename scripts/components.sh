@@ -4,9 +4,10 @@
 #   scripts/components.sh cluster     etcd, kube-apiserver, kube-controller-manager, kubectl
 #   scripts/components.sh mesh        those, and istiod, Istio's agent, Istio's CRDs, docker-registry
 #   scripts/components.sh argo        those, and the controller of Argo Rollouts with its CRDs
+#   scripts/components.sh prometheus  Prometheus
 #
-# Kubernetes, Istio and Argo Rollouts are Go modules: what is pinned stands in tests/*/components/go.mod. etcd and
-# docker-registry are taken from PATH, else unpacked from Debian's packages. Nothing needs root.
+# Kubernetes, Istio and Argo Rollouts are Go modules: what is pinned stands in tests/*/components/go.mod. etcd,
+# docker-registry and Prometheus are taken from PATH, else unpacked from Debian's packages. Nothing needs root.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -24,9 +25,10 @@ main() {
       "$0" mesh >/dev/null
       with_lock components-argo argo
       ;;
+    prometheus) with_lock components-prometheus debian_program prometheus prometheus ;;
     *)
-      sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
-      die "say which: cluster, mesh or argo"
+      sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+      die "say which: cluster, mesh, argo or prometheus"
       ;;
   esac
   printf '%s\n' "$INTO"
@@ -47,6 +49,7 @@ mesh() {
 # debian_program NAME PACKAGE: links the program of PATH, or that of the Debian package, unpacked here.
 debian_program() {
   local name=$1 package=$2 folder=$INTO/debian
+  mkdir -p "$BIN"
   [ -x "$BIN/$name" ] && return 0
   if have "$name"; then
     ln -sfn "$(command -v "$name")" "$BIN/$name"

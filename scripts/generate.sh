@@ -29,6 +29,7 @@ generate() {
   mkdir -p docs/schema control/crds
   to docs/schema/filter-config.json "$graylane" schema
   to docs/schema/gray-release.json "$graylane" schema --release
+  to docs/schema/analysis-api.json "$graylane" schema --api
   to docs/crd.md "$graylane" crd --output reference
   to control/crds/graylane.io_grayreleases.yaml "$graylane" crd
   to istio/install/graylane.yaml install

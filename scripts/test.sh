@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$ROOT/scripts/wasm-toolchain.sh"
 
-STAGES=(fmt clippy rustdoc native doc filter wasm-core envoy fuzz generate)
+STAGES=(fmt clippy rustdoc native prometheus api doc filter wasm-core envoy fuzz generate)
 
 main() {
   local stage
@@ -46,7 +46,7 @@ stage_rustdoc() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --q
 about_native() { echo "unit tests, properties, stream stories, the CLI"; }
 stage_native() {
   local targets=() name
-  for name in $(integration_tests | grep -vxE 'envoy|cluster|mesh'); do targets+=(--test "$name"); done
+  for name in $(integration_tests | grep -vxE 'envoy|cluster|mesh|prometheus'); do targets+=(--test "$name"); done
   cargo build --workspace --lib --bins --tests
   cargo test --workspace --lib --bins "${targets[@]}"
 }
@@ -55,6 +55,20 @@ stage_native() {
 integration_tests() {
   cargo metadata --no-deps --format-version 1 |
     grep -o '"kind":\["test"\],"crate_types":\["bin"\],"name":"[^"]*"' | sed 's/.*"name":"//; s/"$//'
+}
+
+about_prometheus() { echo "questions to a real Prometheus"; }
+stage_prometheus() {
+  local components
+  components=$(scripts/components.sh prometheus)
+  cargo build --workspace --lib --bins --tests
+  PROMETHEUS_BIN=$components/bin/prometheus cargo test --workspace --test prometheus
+}
+
+about_api() { echo "schemathesis against the live analysis API"; }
+stage_api() {
+  cargo build --workspace --lib --bins --tests
+  scripts/test-api.sh
 }
 
 about_doc() { echo "examples in the documentation"; }

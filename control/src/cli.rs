@@ -19,6 +19,7 @@ mod kube;
 mod lint;
 mod list;
 mod mesh;
+mod offer;
 mod push;
 mod render;
 mod run;

@@ -1,6 +1,9 @@
-//! What proxies count, read from their own pages every second.
+//! What releases are judged by: the counters of proxies, read from their own pages every second, and the
+//! answers of Prometheus.
 
 pub mod page;
+pub mod prometheus;
+pub mod question;
 pub mod scrape;
 
 use graylane_analysis::Reading;

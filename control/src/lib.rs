@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ack;
+pub mod api;
 pub mod app;
 pub mod argo;
 pub mod build;
@@ -19,6 +20,7 @@ pub mod engine;
 pub mod http;
 pub mod istio;
 pub mod local;
+pub mod notify;
 pub mod release;
 pub mod stats;
 pub mod traces;

@@ -28,6 +28,7 @@ fn the_chinese_reference_says_what_happens() -> Result<()> {
 #[test]
 fn every_link_between_pages_leads_somewhere() -> Result<()> {
     let pages = [
+        "docs/analysis-api.md",
         "README.md",
         "README.zh-CN.md",
         "ARCHITECTURE.md",

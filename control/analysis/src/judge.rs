@@ -71,8 +71,8 @@ impl Evidence {
                 Counted::Pair(pair) => {
                     trial.observe(plan, &step(interval, objective, pair), family::cap(plan, objective))
                 }
-                Counted::Value(value) if value.is_finite() => trial.windows.close(value < objective.at_least()),
-                Counted::Value(_) | Counted::Nothing => {}
+                Counted::Value(lane, stable) => trial.close(objective, interval, lane, stable),
+                Counted::Nothing => {}
             }
         }
     }
@@ -91,7 +91,8 @@ impl Evidence {
 
 enum Counted {
     Pair(Pair),
-    Value(f64),
+    /// Of the lane, and of stable where it was asked too.
+    Value(f64, Option<f64>),
     Nothing,
 }
 
@@ -101,7 +102,7 @@ fn step(interval: &Interval, objective: &Objective, pair: Pair) -> Step {
 }
 
 fn counts(plan: &Plan, interval: &Interval, service: &str, objective: &Objective, with_unknown: bool) -> Counted {
-    if let ObjectiveKind::Ratio { .. } = objective.kind {
+    if objective.is_value() {
         return ratio(plan, interval, service, objective);
     }
     let arm = |lane: &str| {
@@ -120,7 +121,7 @@ fn counts(plan: &Plan, interval: &Interval, service: &str, objective: &Objective
 fn outcome(tally: &Tally, objective: &Objective) -> Arm {
     let bad = match objective.kind {
         ObjectiveKind::Latency { over_ms, .. } => tally.slow.get(&over_ms).copied().unwrap_or(0),
-        ObjectiveKind::SuccessRate { .. } | ObjectiveKind::Ratio { .. } => tally.failures,
+        _ => tally.failures,
     };
     Arm::new(tally.requests, bad)
 }
@@ -132,7 +133,8 @@ fn ratio(plan: &Plan, interval: &Interval, service: &str, objective: &Objective)
     };
     let arm = |good: u64, total: u64| Arm::new(total, total.saturating_sub(good));
     match (of(&plan.lane), of(STABLE)) {
-        (Some(Ratio::Value(value)), _) => Counted::Value(value),
+        (Some(Ratio::Value(value)), Some(Ratio::Value(stable))) => Counted::Value(value, Some(stable)),
+        (Some(Ratio::Value(value)), _) => Counted::Value(value, None),
         (Some(Ratio::Counts { good, total }), Some(Ratio::Counts { good: stable_good, total: stable_total })) => {
             Counted::Pair(Pair { lane: arm(good, total), stable: arm(stable_good, stable_total) })
         }

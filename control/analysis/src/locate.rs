@@ -160,12 +160,12 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
     let sites = &evidence.sites;
     let by_origin = match objective.kind {
         ObjectiveKind::SuccessRate { .. } => sites.guilty(),
-        ObjectiveKind::Latency { .. } | ObjectiveKind::Ratio { .. } => None,
+        _ => None,
     };
     let service = by_origin.map_or_else(|| deepest(evidence, plan, first, objective), |(service, _)| service);
     let kind = match objective.kind {
         ObjectiveKind::Latency { .. } => FaultKind::Slow,
-        ObjectiveKind::Ratio { .. } => FaultKind::Business,
+        ObjectiveKind::Ratio { .. } | ObjectiveKind::Value { .. } => FaultKind::Business,
         ObjectiveKind::SuccessRate { .. } => by_origin.map_or(FaultKind::Own, |(_, kind)| kind),
     };
     let named = plan.objectives().find(|(of, other)| *of == service && same_kind(other, objective));

@@ -38,6 +38,14 @@ pub enum ObjectiveKind {
         /// Between 0 and 1, both left out.
         at_least: f64,
     },
+    /// A number from Prometheus, between bounds. Judged by windows: two in a row outside fail, unless
+    /// stable's are outside as well.
+    Value {
+        /// The least number that is good.
+        at_least: Option<f64>,
+        /// The greatest number that is good.
+        at_most: Option<f64>,
+    },
 }
 
 /// One objective of a service.
@@ -151,7 +159,7 @@ impl Plan {
     pub fn floor_of(&self, objective: &Objective) -> f64 {
         match objective.kind {
             ObjectiveKind::Latency { .. } => self.floor.max(0.3 * objective.allowed()),
-            ObjectiveKind::SuccessRate { .. } | ObjectiveKind::Ratio { .. } => self.floor,
+            _ => self.floor,
         }
     }
 
@@ -172,7 +180,24 @@ impl Objective {
             ObjectiveKind::SuccessRate { at_least }
             | ObjectiveKind::Latency { at_least, .. }
             | ObjectiveKind::Ratio { at_least } => at_least,
+            // A number of any unit asks for no share.
+            ObjectiveKind::Value { .. } => 0.0,
         }
+    }
+
+    /// Whether a number of Prometheus is good enough.
+    pub fn is_kept_by(&self, value: f64) -> bool {
+        match self.kind {
+            ObjectiveKind::Value { at_least, at_most } => {
+                at_least.is_none_or(|least| value >= least) && at_most.is_none_or(|most| value <= most)
+            }
+            _ => value >= self.at_least(),
+        }
+    }
+
+    /// Whether it is judged by numbers that somebody else made of what happened in a window.
+    pub fn is_value(&self) -> bool {
+        matches!(self.kind, ObjectiveKind::Ratio { .. } | ObjectiveKind::Value { .. })
     }
 
     /// The share of failures it allows.

@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use super::Exit;
+use super::offer::{self, Offer};
 use crate::cluster::controller::{Controller, Settings};
 use crate::cluster::delivery::check_module;
 use crate::cluster::health;
@@ -39,6 +40,11 @@ pub(super) struct Args {
     /// Where /healthz and /readyz are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", env = "GRAYLANE_HEALTH_ADDRESS")]
     health_address: SocketAddr,
+    #[command(flatten)]
+    offer: Offer,
+    /// The audience that tokens of the cluster have to be made for, where no file holds one
+    #[arg(long, value_name = "NAME", default_value = "graylane", env = "GRAYLANE_API_AUDIENCE")]
+    api_audience: String,
     /// Name of the lease by which instances elect a leader
     #[arg(long, value_name = "NAME", default_value = "graylane", env = "GRAYLANE_LEASE_NAME")]
     lease_name: String,
@@ -102,6 +108,7 @@ async fn control(args: &Args, emitter: Emitter, module: Module) -> anyhow::Resul
         lease_namespace,
         lease_name: args.lease_name.clone(),
         identity: args.identity.clone().unwrap_or_else(identity),
+        notices: args.offer.notices()?,
     };
     let (stop, stopped) = watch::channel(false);
     let end = move || {
@@ -113,7 +120,9 @@ async fn control(args: &Args, emitter: Emitter, module: Module) -> anyhow::Resul
     };
     let controller = Controller::start(config, &settings).context("cannot make a client of the API server")?;
     let (health, metrics) = (controller.health().router(), health::metrics_router(controller.metrics()));
+    let offered = args.offer.auth(|| Some(controller.reviews(&args.api_audience)))?;
     let mut servers = tokio::task::JoinSet::new();
+    servers.spawn(offer::serve(offered, controller.record(), end()));
     if args.health_address == args.metrics_address {
         servers.spawn(health::serve(args.health_address, health.merge(metrics), end()));
     } else {

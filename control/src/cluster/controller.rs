@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::Config;
+use kube::{Client, Config};
 use rustls::crypto::aws_lc_rs;
 use tracing::Instrument;
 
@@ -20,10 +20,13 @@ use super::lease::Leadership;
 use super::metrics::Metrics;
 use super::store::Releases;
 use super::{Wake, call};
+use crate::api::auth::Auth;
+use crate::api::record::Record;
 use crate::engine::run::{Engine, Pass};
 use crate::engine::seams::{SeamError, Store};
 use crate::istio::config::Emitter;
 use crate::istio::module::Module;
+use crate::notify::Notices;
 use crate::traces;
 
 /// What is heard within this time is looked at together.
@@ -48,6 +51,8 @@ pub struct Settings {
     pub lease_name: String,
     /// Name of this instance among all.
     pub identity: String,
+    /// Who is told what becomes of releases.
+    pub notices: Option<Notices>,
 }
 
 /// A controller.
@@ -61,6 +66,9 @@ pub struct Controller {
     looked: Arc<AtomicU64>,
     /// The last refusal that was told, by release.
     told: Mutex<HashMap<String, String>>,
+    record: Record,
+    notices: Option<Notices>,
+    calls: Client,
 }
 
 // === impl Controller ===
@@ -83,12 +91,34 @@ impl Controller {
         let ground = Grounds::start(both, namespaces, (&wake, &stops), &metrics);
         let lease = (settings.lease_namespace.as_str(), settings.lease_name.as_str());
         let leadership = Leadership::start(both, lease, settings.identity.clone(), &wake);
-        Ok(Self { wake, store, delivery, ground, leadership, metrics, looked: Arc::default(), told: Mutex::default() })
+        Ok(Self {
+            wake,
+            store,
+            delivery,
+            ground,
+            leadership,
+            metrics,
+            looked: Arc::default(),
+            told: Mutex::default(),
+            record: Record::default(),
+            notices: settings.notices.clone(),
+            calls,
+        })
     }
 
     /// Its metrics.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
+    }
+
+    /// What it counts, while it leads.
+    pub fn record(&self) -> Record {
+        self.record.clone()
+    }
+
+    /// Lets in whoever the cluster knows by a token that is meant for an audience.
+    pub fn reviews(&self, audience: &str) -> Auth {
+        Auth::review(self.calls.clone(), audience)
     }
 
     /// Answers how it stands, for the health endpoints.
@@ -114,6 +144,7 @@ impl Controller {
     /// Runs until `end`, then finishes what it has begun and gives the lease back.
     pub async fn run(self, end: impl Future<Output = ()>) {
         tokio::pin!(end);
+        self.record.counts_here(false);
         let health = self.health();
         let mut engine = None;
         let mut next = AT_LEAST;
@@ -127,6 +158,7 @@ impl Controller {
             self.looked.store(seconds(), Ordering::Relaxed);
             let leads = self.leadership.leads(Timestamp::now());
             self.metrics.leads(leads);
+            self.record.counts_here(leads);
             if !leads {
                 // What it remembers is of no use to a later term.
                 engine = None;
@@ -137,7 +169,10 @@ impl Controller {
                 next = AT_LEAST;
                 continue;
             }
-            let new = || Engine::new(self.store.clone(), self.delivery.clone(), self.ground.clone());
+            let new = || {
+                let engine = Engine::new(self.store.clone(), self.delivery.clone(), self.ground.clone());
+                engine.recording(self.record.clone()).telling(self.notices.clone())
+            };
             let pass = self.pass(engine.get_or_insert_with(new));
             tokio::pin!(pass);
             tokio::select! {

@@ -28,6 +28,8 @@ use super::world::{Objects, World, trim_pod};
 use super::{MANAGER, Wake, problems, resource, watch_kind};
 use crate::build::Version;
 use crate::counts::Counted;
+use crate::counts::prometheus::Questions;
+use crate::counts::question::Asked;
 use crate::counts::scrape::{Form, Scraper, Target};
 use crate::engine::rollout::Rollout;
 use crate::engine::seams::{Ground, Place, SeamError, Template};
@@ -72,6 +74,7 @@ struct Inner {
     world: Mutex<(u64, Arc<World>)>,
     asking: Asking,
     scraper: Scraper,
+    questions: Questions,
     /// Counts what proxies have said.
     news: Wake,
     stops: Wake,
@@ -121,6 +124,7 @@ impl Grounds {
             world: Mutex::new((u64::MAX, Arc::default())),
             asking: Asking::new(&news),
             scraper: Scraper::default(),
+            questions: Questions::default(),
             news,
             stops: stops.clone(),
             healing,
@@ -247,6 +251,10 @@ impl Ground for Grounds {
             form: Form::Prometheus,
         });
         self.0.scraper.look(&release.id(), &targets.collect::<Vec<_>>())
+    }
+
+    fn asked(&self, release: &Release) -> Asked {
+        self.0.questions.look(release)
     }
 
     async fn copy_template(&self, release: &Release, service: &str, lane: &str) -> Result<(), SeamError> {

@@ -106,6 +106,8 @@ struct Machine<'a> {
 
 /// How many proxies a status names.
 const NAMED: usize = 10;
+/// Whether Prometheus understands the questions is looked at again after this.
+const UNASKED_MS: Millis = 250;
 /// How long a withdrawal is waited for when the spec that says so cannot be read.
 const ACK_TIMEOUT_MS: Millis = 60_000;
 
@@ -166,6 +168,10 @@ impl Machine<'_> {
             return;
         }
         self.status.phase = Phase::Pending;
+        if let Some(unasked) = &self.seen.unasked {
+            self.wake_by(self.now.saturating_add(UNASKED_MS));
+            return self.wait(WaitReason::Evidence, unasked.clone());
+        }
         if let Some(other) = &self.seen.busy {
             let message = format!("release {other} has the group `{}`; this one waits for its end", release.group);
             return self.wait(WaitReason::GroupBusy, message);

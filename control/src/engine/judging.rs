@@ -4,15 +4,20 @@
 //! evidence. The evidence is kept in the status now and then, so that a controller that starts again has
 //! lost some seconds of counts, which makes it slower and never wrong.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use graylane_analysis::counts::Pick;
 use graylane_analysis::{Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, ServicePlan, Verdict};
 
+use self::answers::Answers;
 use super::Millis;
 use super::seams::Object;
 use super::status::{Exposure, Phase, Status};
+use crate::api::record::Record;
 use crate::counts::Counted;
+use crate::counts::question::Asked;
 use crate::release::Release;
 use crate::release::analysis::{Analysis, Method};
 use crate::release::units::WHOLE;
@@ -40,11 +45,17 @@ pub struct LaneJudgement {
     pub verdict: Verdict,
     /// What it rests on.
     pub evidence: Evidence,
+    /// Why nothing is concluded for now: a question to Prometheus has no answer, and since when.
+    pub unanswered: Option<String>,
 }
 
 /// The memory, by the object's uid. All of it may be lost.
 #[derive(Debug, Default)]
-pub struct Judging(BTreeMap<String, Judged>);
+pub struct Judging {
+    judged: BTreeMap<String, Judged>,
+    /// Where intervals are kept for those who ask.
+    record: Record,
+}
 
 #[derive(Debug)]
 struct Judged {
@@ -55,11 +66,17 @@ struct Judged {
     /// What was wanted when the interval began, once the proxies had it.
     weights: Option<BTreeMap<String, u32>>,
     judgement: Judgement,
+    answers: Answers,
 }
 
 // === impl Judging ===
 
 impl Judging {
+    /// One that keeps a record.
+    pub fn with(record: Record) -> Self {
+        Self { judged: BTreeMap::new(), record }
+    }
+
     /// Whether anything is judged at a status: somebody is, or has just been, in a lane.
     pub fn applies(release: &Release, status: &Status) -> bool {
         let moves = matches!(status.phase, Phase::Progressing | Phase::Paused) && status.exposure == Exposure::Full;
@@ -69,29 +86,38 @@ impl Judging {
 
     /// When the next interval ends.
     pub fn due(&self, uid: &str) -> Option<Millis> {
-        self.0.get(uid).map(|judged| judged.judgement.closed_ms.saturating_add(INTERVAL_MS))
+        self.judged.get(uid).map(|judged| judged.judgement.closed_ms.saturating_add(INTERVAL_MS))
     }
 
     /// Takes what was counted and says what follows.
-    pub fn look(&mut self, object: &Object, release: &Release, counted: Counted, now: Millis) -> Option<Judgement> {
+    pub fn look(
+        &mut self,
+        object: &Object,
+        release: &Release,
+        seen: (Counted, &Asked),
+        now: Millis,
+    ) -> Option<Judgement> {
         let analysis = release.plan.analysis.as_ref()?;
+        let (counted, asked) = seen;
         let status = &object.status;
         let run = (status.attempt, status.judged_since_ms);
-        if self.0.get(&object.uid).is_none_or(|judged| judged.run != run) {
-            self.0.insert(object.uid.clone(), Judged::new(status, now));
+        if self.judged.get(&object.uid).is_none_or(|judged| judged.run != run) {
+            self.judged.insert(object.uid.clone(), Judged::new(status, now));
         }
-        let judged = self.0.get_mut(&object.uid)?;
+        let judged = self.judged.get_mut(&object.uid)?;
         judged.ledger.expect(counted.expected);
         counted.readings.into_iter().for_each(|reading| judged.ledger.take(reading));
         if now >= judged.judgement.closed_ms.saturating_add(INTERVAL_MS) {
-            judged.close(release, analysis, status, now);
+            let interval = judged.close(release, analysis, (status, asked), now);
+            self.record.take(&object.uid, release, &interval, (&judged.judgement, asked));
         }
         Some(judged.judgement.clone())
     }
 
     /// Forgets whatever is not among these.
     pub fn retain(&mut self, uids: &BTreeSet<&str>) {
-        self.0.retain(|uid, _| uids.contains(uid.as_str()));
+        self.judged.retain(|uid, _| uids.contains(uid.as_str()));
+        self.record.retain(uids);
     }
 }
 
@@ -106,10 +132,12 @@ impl Judged {
             evidence: kept.collect(),
             weights: None,
             judgement: Judgement { closed_ms: now, ..Judgement::default() },
+            answers: Answers::default(),
         }
     }
 
-    fn close(&mut self, release: &Release, analysis: &Analysis, status: &Status, now: Millis) {
+    fn close(&mut self, release: &Release, analysis: &Analysis, seen: (&Status, &Asked), now: Millis) -> Interval {
+        let (status, asked) = seen;
         let mut interval = self.ledger.close(now);
         let weights = settled(status);
         self.judgement.is_braked = interval.picks.keys().any(|(_, pick)| *pick == Pick::Brake);
@@ -122,14 +150,18 @@ impl Judged {
         if interval.cells.iter().any(|(cell, tally)| release.lanes.contains(&cell.lane) && tally.requests > 0) {
             self.judgement.last_lane_ms = Some(now);
         }
+        self.answers.put(&mut interval, release, analysis, (status, asked));
         for lane in &release.lanes {
             let plan = plan(release, analysis, lane);
             let evidence = self.evidence.entry(lane.clone()).or_default();
             observe(evidence, &plan, &interval, status);
-            let verdict = evidence.verdict(&plan, now);
-            let judgement = LaneJudgement { verdict, evidence: evidence.clone() };
+            let mut verdict = evidence.verdict(&plan, now);
+            answers::say(&mut verdict, release, analysis, asked, lane);
+            let unanswered = self.answers.hold(&mut verdict, analysis, asked, lane, now);
+            let judgement = LaneJudgement { verdict, evidence: evidence.clone(), unanswered };
             self.judgement.lanes.insert(lane.clone(), judgement);
         }
+        interval
     }
 }
 
@@ -177,7 +209,7 @@ pub fn plan(release: &Release, analysis: &Analysis, lane: &str) -> Plan {
         warm_up_ms: analysis.warmup_ms,
         fallback_budget: share(analysis.fallbacks),
         integrity_floor: share(analysis.integrity),
-        services: services.collect(),
+        services: services.chain(answers::plan(release, analysis)).collect(),
         ..defaults
     }
 }
@@ -194,6 +226,11 @@ impl Judgement {
     pub fn first(&self, outcome: Outcome) -> Option<(&str, &LaneJudgement)> {
         let mut lanes = self.lanes.iter().filter(|(_, judged)| judged.verdict.outcome == outcome);
         lanes.next().map(|(lane, judged)| (lane.as_str(), judged))
+    }
+
+    /// Why no weight may grow for want of answers, if so.
+    pub fn unanswered(&self) -> Option<&str> {
+        self.lanes.values().find_map(|judged| judged.unanswered.as_deref())
     }
 
     /// Whether some lane has had nothing to be judged by for a while.

@@ -104,7 +104,10 @@ impl<S: Store, D, G> Engine<S, D, G> {
             News::Counts | News::State => {}
         }
         match self.store.save(&kept.object, &status).await {
-            Ok(saved) => Kept { object: Arc::new(saved), is_saved: true, ..kept },
+            Ok(saved) => {
+                self.notices.iter().for_each(|notices| notices.tell(&kept.object, &status));
+                Kept { object: Arc::new(saved), is_saved: true, ..kept }
+            }
             Err(error) => {
                 // Taking back must not depend on being able to write it down.
                 if withdraws(before, &status) && !matches!(error, SeamError::Conflict { .. }) {

@@ -23,6 +23,9 @@ pub use super::pass::Pass;
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase};
+use crate::api::record::Record;
+use crate::counts::question::Asked;
+use crate::notify::Notices;
 use crate::release::finding::Finding;
 use crate::release::overlap;
 use crate::release::plan::PromotionStrategy;
@@ -46,6 +49,7 @@ pub struct Engine<S, D, G> {
     judging: Judging,
     /// True while what takes back goes alone.
     pub(super) hurries: bool,
+    pub(super) notices: Option<Notices>,
     first: bool,
 }
 
@@ -73,8 +77,23 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             renewals: BTreeMap::new(),
             judging: Judging::default(),
             hurries: false,
+            notices: None,
             first: true,
         }
+    }
+
+    /// The same with a place where it keeps what it counts, for others to ask.
+    #[must_use]
+    pub fn recording(mut self, record: Record) -> Self {
+        self.judging = Judging::with(record);
+        self
+    }
+
+    /// The same, telling others what becomes of releases.
+    #[must_use]
+    pub fn telling(mut self, notices: Option<Notices>) -> Self {
+        self.notices = notices;
+        self
     }
 
     /// Looks at every release once and does what has to be done now.
@@ -93,7 +112,8 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
                 continue;
             }
             let mut seen = self.see(object, busy.map(|owner| owner.id.clone()));
-            seen.judgement = self.judge(object, now);
+            let asked = self.ask(object, &mut seen);
+            seen.judgement = self.judge(object, &asked, now);
             seen.problems.extend(overlaps(object, &rivals(&objects, &owners, index)));
             let decision = decide(&object.spec, &object.status, &seen, now);
             let rest = Rest::after(object, busy, stamp, &decision, now);
@@ -113,13 +133,27 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     }
 
     /// What the counts of a release say, where it is judged.
-    fn judge(&mut self, object: &Object, now: Millis) -> Option<Judgement> {
+    fn judge(&mut self, object: &Object, asked: &Asked, now: Millis) -> Option<Judgement> {
         let release = object.spec.as_ref().ok()?;
         if !Judging::applies(release, &object.status) {
             return None;
         }
         let counted = self.ground.counts(release);
-        self.judging.look(object, release, counted, now)
+        self.judging.look(object, release, (counted, asked), now)
+    }
+
+    /// What Prometheus says. Before anything moves, a question of which nothing can come is a problem.
+    fn ask(&self, object: &Object, seen: &mut Seen) -> Asked {
+        let Ok(release) = &object.spec else { return Asked::default() };
+        if object.status.phase.is_finished() {
+            return Asked::default();
+        }
+        let asked = self.ground.asked(release);
+        if matches!(object.status.phase, Phase::Pending | Phase::Invalid) {
+            seen.problems.extend(asked.problems.iter().cloned());
+            seen.unasked.clone_from(&asked.unknown);
+        }
+        asked
     }
 
     fn see(&self, object: &Object, busy: Option<String>) -> Seen {

@@ -18,6 +18,7 @@ use super::seen::{Arrival, Replicas, Workload};
 use super::status::Status;
 use crate::build::{Side, Version};
 use crate::counts::Counted;
+use crate::counts::question::Asked;
 use crate::release::Release;
 use crate::release::finding::{Finding, Findings};
 
@@ -203,6 +204,11 @@ pub trait Ground {
     /// What the proxies of a release have counted. Nothing where nobody counts.
     fn counts(&self, _release: &Release) -> Counted {
         Counted::default()
+    }
+
+    /// What Prometheus says to the questions of a release. Nothing where nobody asks.
+    fn asked(&self, _release: &Release) -> Asked {
+        Asked::default()
     }
 
     /// Gives the stable workload of a service the version of a lane.

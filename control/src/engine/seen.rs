@@ -25,6 +25,8 @@ pub struct Seen {
     pub stopped: bool,
     /// What is wrong with what the release names: routes, subsets, workloads.
     pub problems: Vec<Finding>,
+    /// Why nobody knows yet whether its questions to Prometheus can be answered, before it begins.
+    pub unasked: Option<String>,
     /// The lane versions of its members.
     pub versions: BTreeMap<Version, Replicas>,
     /// The stable versions of its members, by `service` label.

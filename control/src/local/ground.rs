@@ -8,6 +8,8 @@ use super::asks::Answers;
 use super::proxies::{Proxies, Proxy};
 use crate::build::{Side, Version};
 use crate::counts::Counted;
+use crate::counts::prometheus::Questions;
+use crate::counts::question::Asked;
 use crate::counts::scrape::{Form, Scraper, Target};
 use crate::engine::seams::{Ground, Place, SeamError, Template};
 use crate::engine::seen::{Arrival, Replicas, Workload};
@@ -23,6 +25,7 @@ pub struct Machines {
     proxies: Arc<Proxies>,
     answers: Answers,
     scraper: Scraper,
+    questions: Questions,
     /// Since when a proxy that was whole has had too few workers.
     wounds: Arc<Mutex<BTreeMap<String, Wound>>>,
 }
@@ -38,7 +41,7 @@ struct Wound {
 impl Machines {
     /// The proxies and what they answer.
     pub fn new(proxies: Arc<Proxies>, answers: Answers) -> Self {
-        Self { proxies, answers, scraper: Scraper::default(), wounds: Arc::default() }
+        Self { proxies, answers, scraper: Scraper::default(), questions: Questions::default(), wounds: Arc::default() }
     }
 
     fn replicas(&self, member: &Member, lane: &str) -> Replicas {
@@ -127,6 +130,10 @@ impl Ground for Machines {
     fn counts(&self, release: &Release) -> Counted {
         let targets: Vec<Target> = self.proxies.proxies.iter().map(|proxy| target(proxy, release)).collect();
         self.scraper.look(&release.id(), &targets)
+    }
+
+    fn asked(&self, release: &Release) -> Asked {
+        self.questions.look(release)
     }
 
     async fn copy_template(&self, _: &Release, service: &str, _: &str) -> Result<(), SeamError> {

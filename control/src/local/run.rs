@@ -12,8 +12,10 @@ use super::ground::Machines;
 use super::proxies::Proxies;
 use super::store::Releases;
 use super::{Folder, LocalError};
+use crate::api::record::Record;
 use crate::engine::Millis;
 use crate::engine::run::{Engine, Pass};
+use crate::notify::Notices;
 
 /// How often the files of the folder are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -30,6 +32,8 @@ type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
 pub struct Run {
     folder: Arc<Folder>,
     world: World,
+    /// Where it keeps what it counts, and whom it tells what becomes of releases.
+    offered: (Record, Option<Notices>),
     /// What was said last, so that nothing is said over and over.
     said: BTreeSet<String>,
 }
@@ -53,12 +57,20 @@ impl Run {
     /// When the folder is in use or its proxies make no sense, and when a release is wrong while none has
     /// been begun: nothing has been written then. Where one has been begun, it goes on in any case.
     pub fn open(dir: &Path) -> Result<Self, LocalError> {
+        Self::offering(dir, (Record::default(), None))
+    }
+
+    /// The same with a record of what is counted, and with somebody who is told what becomes of releases.
+    ///
+    /// # Errors
+    /// As [`Run::open`].
+    pub fn offering(dir: &Path, offered: (Record, Option<Notices>)) -> Result<Self, LocalError> {
         let folder = Arc::new(Folder::open(dir)?);
-        let world = World::new(&folder, folder.proxies()?);
+        let world = World::new(&folder, folder.proxies()?, &offered);
         if folder.status_ids()?.is_empty() {
             world.store.check()?;
         }
-        Ok(Self { folder, world, said: BTreeSet::new() })
+        Ok(Self { folder, world, offered, said: BTreeSet::new() })
     }
 
     /// Runs without end.
@@ -86,7 +98,7 @@ impl Run {
             Ok(proxies) if proxies == *self.world.proxies => {}
             Ok(proxies) => {
                 tracing::info!("proxies.yaml has changed: {} proxies", proxies.proxies.len());
-                self.world = World::new(&self.folder, proxies);
+                self.world = World::new(&self.folder, proxies, &self.offered);
                 self.world.asking.know_versions().await;
             }
             Err(error) => return BTreeSet::from([error.to_string()]),
@@ -137,13 +149,14 @@ impl Run {
 // === impl World ===
 
 impl World {
-    fn new(folder: &Arc<Folder>, proxies: Proxies) -> Self {
+    fn new(folder: &Arc<Folder>, proxies: Proxies, offered: &(Record, Option<Notices>)) -> Self {
         let proxies = Arc::new(proxies);
         let asking = Asking::begin(&proxies);
         let store = Releases::new(folder.clone(), proxies.sides());
         let files = Files::new(folder.clone(), proxies.clone());
         let ground = Machines::new(proxies.clone(), asking.answers.clone());
-        let engine = Engine::new(store.clone(), files.clone(), ground);
+        let engine =
+            Engine::new(store.clone(), files.clone(), ground).recording(offered.0.clone()).telling(offered.1.clone());
         Self { proxies, asking, store, files, engine }
     }
 }

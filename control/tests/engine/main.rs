@@ -10,6 +10,7 @@ mod gates;
 mod groups;
 mod handover;
 mod judging;
+mod questions;
 mod requests;
 mod steps;
 mod withdrawals;

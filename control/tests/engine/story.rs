@@ -78,6 +78,7 @@ impl Story {
         inner.spread();
         let weights = inner.weights();
         self.now += TICK_MS;
+        inner.question(self.now);
         if let Some(traffic) = &mut inner.traffic {
             traffic.serve(&weights, TICK_MS, self.now);
         }

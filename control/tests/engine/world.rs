@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use graylane::build::{Side, Version};
+use graylane::counts::question::{Answer, Asked};
 use graylane::engine::documents;
 use graylane::engine::request::{Request, Verb};
 use graylane::engine::rollout::{Rollout, RolloutState};
@@ -49,6 +50,10 @@ pub struct Inner {
     pub looks: BTreeMap<String, u32>,
     /// What reaches the gateway.
     pub traffic: Option<Traffic>,
+    /// What Prometheus says to `paid`, by lane: a number, or why there is none.
+    pub numbers: BTreeMap<&'static str, Result<f64, &'static str>>,
+    /// What has been asked, and what came of it.
+    pub asked: Asked,
     fence: u64,
 }
 
@@ -207,6 +212,14 @@ impl Inner {
                     proxy.crashed &= before == Some(*generation);
                 }
             }
+        }
+    }
+
+    /// Asks Prometheus.
+    pub fn question(&mut self, now: u64) {
+        for (lane, number) in &self.numbers {
+            let answer = number.map_or_else(|why| Answer::Away(why.into()), Answer::Number);
+            self.asked.answers.entry(("paid".into(), (*lane).into())).or_default().take(&answer, now);
         }
     }
 
@@ -389,6 +402,10 @@ impl Ground for World {
 
     fn counts(&self, _: &Release) -> graylane::counts::Counted {
         self.lock().traffic.as_ref().map(Traffic::counted).unwrap_or_default()
+    }
+
+    fn asked(&self, _: &Release) -> Asked {
+        self.lock().asked.clone()
     }
 
     fn wounded(&self, _: &Release) -> BTreeSet<String> {

@@ -12,7 +12,7 @@ const ALPHA: f64 = 0.1;
 pub fn allowed(evidence: &Evidence, plan: &Plan) -> u32 {
     let mut excess: f64 = 0.0;
     for (service, objective) in plan.objectives() {
-        if matches!(objective.kind, ObjectiveKind::Latency { .. }) {
+        if matches!(objective.kind, ObjectiveKind::Latency { .. } | ObjectiveKind::Value { .. }) {
             continue;
         }
         let bound = evidence.trial(service, &objective.name).map_or(1.0, |trial| {

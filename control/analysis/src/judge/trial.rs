@@ -12,6 +12,7 @@ use super::nats::{Nats, log_mean_exp};
 use super::pooled::Pooled;
 use super::recent::Recent;
 use super::spread::Spread;
+use crate::counts::Interval;
 use crate::plan::{Objective, Plan};
 
 /// Weight of "failures are independent" before any were seen, in failures.
@@ -50,6 +51,7 @@ pub struct Trial {
     pub first_bad_ms: Option<u64>,
     pub(super) recent: Recent,
     pub(super) windows: Windows,
+    pub(super) stable_windows: Windows,
     /// Since when stable has been seen to break it, Unix milliseconds.
     unclean_since_ms: Option<u64>,
     block: Pair,
@@ -139,6 +141,26 @@ impl Trial {
     /// meanwhile says nothing of its version. Depends on stable alone, so it does not favour the lane.
     fn is_outage(&self, step: &Step) -> bool {
         self.unclean_since_ms.is_some_and(|since| step.from_ms.saturating_sub(since) < OUTAGE_MS)
+    }
+
+    /// Takes a window that Prometheus measured. What is no number says nothing.
+    pub(super) fn close(&mut self, objective: &Objective, interval: &Interval, lane: f64, stable: Option<f64>) {
+        if !lane.is_finite() || stable.is_some_and(|stable| !stable.is_finite()) {
+            return;
+        }
+        let is_bad = !objective.is_kept_by(lane);
+        self.windows.close(is_bad);
+        if is_bad {
+            self.first_bad_ms.get_or_insert(interval.from_ms);
+        }
+        if let Some(stable) = stable {
+            self.stable_windows.close(!objective.is_kept_by(stable));
+        }
+    }
+
+    /// Whether two windows in a row broke the objective, of the lane and not of stable.
+    pub(super) fn failed_windows(&self) -> bool {
+        self.windows.failed() && !self.stable_windows.failed()
     }
 
     /// How much more failures scatter than independent ones; at least 1.

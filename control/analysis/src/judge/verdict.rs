@@ -118,9 +118,8 @@ pub fn of(evidence: &Evidence, plan: &Plan, now: u64) -> Verdict {
 
 fn failing<'a>(evidence: &'a Evidence, plan: &'a Plan) -> Vec<(&'a str, &'a str)> {
     let in_a_row = |service: &str, objective: &Objective| {
-        let is_value = matches!(objective.kind, ObjectiveKind::Ratio { .. });
-        let counts = plan.method == Method::Consecutive || is_value;
-        counts && evidence.trial(service, &objective.name).is_some_and(|trial| trial.windows.failed())
+        let counts = plan.method == Method::Consecutive || objective.is_value();
+        counts && evidence.trial(service, &objective.name).is_some_and(Trial::failed_windows)
     };
     let windows = plan.objectives().filter(|(service, objective)| in_a_row(service, objective));
     let mut failing: Vec<_> = windows.map(|(service, objective)| (service, objective.name.as_str())).collect();
@@ -215,6 +214,9 @@ fn state(plan: &Plan, trial: &Trial, objective: &Objective, is_failing: bool) ->
     if is_failing {
         return FindingState::Broken;
     }
+    if let ObjectiveKind::Value { .. } = objective.kind {
+        return windows(trial);
+    }
     if plan.method == Method::Consecutive || (trial.total.lane.n == 0 && trial.windows.judged > 0) {
         return if trial.windows.good >= super::IN_A_ROW { FindingState::Kept } else { FindingState::Open };
     }
@@ -231,7 +233,40 @@ fn state(plan: &Plan, trial: &Trial, objective: &Objective, is_failing: bool) ->
     if enough && !is_suspect { FindingState::Kept } else { FindingState::Open }
 }
 
+/// How numbers of Prometheus stand.
+fn windows(trial: &Trial) -> FindingState {
+    let windows = trial.windows;
+    if windows.failed() {
+        FindingState::BrokenByBoth
+    } else if windows.judged == 0 {
+        FindingState::NoData
+    } else if windows.good >= super::IN_A_ROW {
+        FindingState::Kept
+    } else {
+        FindingState::Open
+    }
+}
+
+fn window_words(lane: &str, service: &str, name: &str, trial: &Trial, state: FindingState) -> String {
+    let windows = trial.windows;
+    match state {
+        FindingState::Kept => format!("{service} keeps {name}: {} windows in a row were good in {lane}", windows.good),
+        FindingState::Broken => format!("{service} breaks {name}: {} windows in a row were bad in {lane}", windows.bad),
+        FindingState::BrokenByBoth => {
+            let bad = windows.bad;
+            format!("{service} breaks {name} in {lane} and in stable alike: {bad} windows in a row; a shared outage")
+        }
+        FindingState::Open => {
+            format!("{service} is not decided on {name}: {} windows judged in {lane}", windows.judged)
+        }
+        FindingState::NoData => format!("{service} has no window of {name} in {lane} yet"),
+    }
+}
+
 fn words(plan: &Plan, service: &str, objective: &Objective, trial: &Trial, state: FindingState) -> String {
+    if let ObjectiveKind::Value { .. } = objective.kind {
+        return window_words(&plan.lane, service, &objective.name, trial, state);
+    }
     let (lane, stable) = (trial.total.lane, trial.total.stable);
     let counts =
         format!("{} of {} in {} against {} of {} in stable", lane.bad, lane.n, plan.lane, stable.bad, stable.n);

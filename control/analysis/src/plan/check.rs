@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Plan;
+use super::{ObjectiveKind, Plan};
 
 /// A setting that cannot be used: the field, what is wrong, and the mend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +79,8 @@ impl Plan {
         for (service, objective) in self.objectives() {
             let field = format!("services[{service}].objectives[{}]", objective.name);
             let at_least = objective.at_least();
-            if !(at_least > 0.0 && at_least < 1.0) {
+            let is_share = !matches!(objective.kind, ObjectiveKind::Value { .. });
+            if is_share && !(at_least > 0.0 && at_least < 1.0) {
                 refuse(
                     problems,
                     &field,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::judging::Judgement;
 use crate::engine::seen::{Arrival, Seen};
 use crate::engine::status::WaitReason;
 use crate::release::units::{WHOLE, percent};
@@ -13,6 +14,9 @@ use super::lines;
 pub(super) fn closed(release: &Release, seen: &Seen, weights: &BTreeMap<String, u32>) -> Option<(WaitReason, String)> {
     if !seen.problems.is_empty() {
         return Some((WaitReason::Routes, lines(&seen.problems)));
+    }
+    if let Some(unanswered) = seen.judgement.as_ref().and_then(Judgement::unanswered) {
+        return Some((WaitReason::Evidence, unanswered.to_owned()));
     }
     if !seen.arrival.reaches(release.plan.quorum) {
         return Some((WaitReason::Acknowledgement, missing(&seen.arrival)));

@@ -1,0 +1,126 @@
+//! Notices to receivers that take them, fail at first, or are dead.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use graylane::engine::seams::Object;
+use graylane::engine::status::{Entry, Status};
+use graylane::notify::body::Kind;
+use graylane::notify::{Notices, Patience};
+use graylane::release::finding::Findings;
+use serde_json::Value;
+
+const QUICK: Patience = Patience { first: Duration::from_millis(10), longest: Duration::from_millis(40), tries: 6 };
+
+#[derive(Clone, Default)]
+struct Receiver {
+    taken: Arc<Mutex<Vec<(String, Value)>>>,
+    /// How often it fails before it takes anything.
+    fails: Arc<AtomicU32>,
+}
+
+impl Receiver {
+    async fn start(&self) -> Result<String> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = format!("http://{}/hook", listener.local_addr()?);
+        let router = axum::Router::new().route("/hook", axum::routing::post(take)).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Ok(address)
+    }
+
+    async fn until(&self, count: usize) -> Result<Vec<(String, Value)>> {
+        let begun = Instant::now();
+        loop {
+            let taken = self.taken.lock().map(|taken| taken.clone()).unwrap_or_default();
+            if taken.len() >= count {
+                return Ok(taken);
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(20), "only {taken:?} came");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: axum::Json<Value>) -> StatusCode {
+    let fails = &receiver.fails;
+    if fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if let Ok(mut taken) = receiver.taken.lock() {
+        taken.push((kind.to_owned(), body.0));
+    }
+    StatusCode::OK
+}
+
+fn object() -> Object {
+    Object {
+        id: "shop/summer".into(),
+        uid: "uid".into(),
+        fence: "1".into(),
+        generation: 1,
+        created_ms: 1,
+        deleting: false,
+        held: false,
+        spec: Err(Findings::of("release.yaml", "not needed here", "")),
+        paused: false,
+        request: None,
+        status: Status::default(),
+    }
+}
+
+fn status(reasons: &[&str]) -> Status {
+    let entry = |reason: &&str| Entry { at_ms: 1_000, reason: (*reason).into(), message: "because".into() };
+    Status { history: reasons.iter().map(entry).collect(), ..Status::default() }
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_at_first_gets_each_notice_once_and_in_order() -> Result<()> {
+    let receiver = Receiver { fails: Arc::new(AtomicU32::new(3)), ..Receiver::default() };
+    let notices = Notices::start(&receiver.start().await?, Kind::Cloudevents, QUICK)?;
+    notices.tell(&object(), &status(&["Started", "Weight", "AnalysisFailed", "RolledBack"]));
+    let taken = receiver.until(2).await?;
+    let types: Vec<_> = taken.iter().map(|(_, body)| body["type"].as_str().unwrap_or_default()).collect();
+    ensure!(types == ["io.graylane.release.AnalysisFailed", "io.graylane.release.RolledBack"], "{types:?}");
+    let (kind, event) = &taken[0];
+    ensure!(kind == "application/cloudevents+json" && event["specversion"] == "1.0", "{kind} {event}");
+    ensure!(event["data"]["release"] == "shop/summer" && event["data"]["message"] == "because", "{event}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_for_people_says_what_happened_to_which_release() -> Result<()> {
+    let receiver = Receiver::default();
+    let notices = Notices::start(&receiver.start().await?, Kind::Slack, QUICK)?;
+    notices.tell(&object(), &status(&["Succeeded"]));
+    let taken = receiver.until(1).await?;
+    let text = taken[0].1["text"].as_str().unwrap_or_default();
+    ensure!(text.contains("*shop/summer* Succeeded: because"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dead_receiver_holds_up_nobody() -> Result<()> {
+    // It takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    for address in [format!("http://{}/", silent.local_addr()?), "http://127.0.0.1:1/".to_owned()] {
+        let notices = Notices::start(&address, Kind::Slack, QUICK)?;
+        let begun = Instant::now();
+        for _ in 0..10_000 {
+            notices.tell(&object(), &status(&["Paused"]));
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(5), "{address}: took {:?}", begun.elapsed());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused() {
+    for address in ["", "hooks.example/x", "ftp://hooks.example/x"] {
+        assert!(Notices::start(address, Kind::Slack, QUICK).is_err(), "{address}");
+    }
+}
