@@ -32,7 +32,7 @@ pub enum Auth {
     /// Whoever knows the token of a file.
     Token(Arc<RwLock<Digested>>),
     /// Whoever Kubernetes knows.
-    Review(Reviews),
+    Review(Box<Reviews>),
 }
 
 /// SHA-256 of a token: what is compared and remembered, so that no secret lies in memory for longer
@@ -103,7 +103,12 @@ impl Auth {
     /// Whoever Kubernetes knows by a token that is meant for an audience.
     pub fn review(client: Client, audience: &str) -> Self {
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        Self::Review(Reviews { api: Api::all(client), audience: audience.into(), known: Arc::default(), at_once })
+        Self::Review(Box::new(Reviews {
+            api: Api::all(client),
+            audience: audience.into(),
+            known: Arc::default(),
+            at_once,
+        }))
     }
 
     /// What is said of a token. Asks Kubernetes for one that it has not asked about for a while.
