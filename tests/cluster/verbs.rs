@@ -95,9 +95,13 @@ impl User<'_> {
             r"jsonpath={.items[?(@.metadata.name=='summer')].metadata.annotations.graylane\.io/request}",
             "jsonpath={.items[0].status.weights}",
         ] {
-            let ours = self.says(&["list", "-n", "shop", "-o", template], 0, "")?.stdout;
-            let theirs = self.bed.kubectl(&["get", "gr", "-n", "shop", "-o", template])?.stdout;
-            ensure!(ours == theirs, "{template}: {ours:?}, kubectl {theirs:?}");
+            // The release moves on between the two answers.
+            poll::until("the same answer", SOON, || {
+                let ours = self.says(&["list", "-n", "shop", "-o", template], 0, "")?.stdout;
+                let theirs = self.bed.kubectl(&["get", "gr", "-n", "shop", "-o", template])?.stdout;
+                ensure!(ours == theirs, "{template}: {ours:?}, kubectl {theirs:?}");
+                Ok(())
+            })?;
         }
         let one = self.says(&["get", "summer", "-n", "shop", "-o", "jsonpath={.status.phase}"], 0, "")?;
         ensure!(one.stdout == "Succeeded", "{one:?}");
