@@ -22,6 +22,8 @@ use crate::release::Release;
 use crate::release::analysis::{Analysis, Method};
 use crate::release::units::WHOLE;
 
+/// What the counts of all proxies have to carry beside a brake that has tripped.
+const BRAKED_ALPHA: f64 = 0.05;
 /// Length of an interval.
 const INTERVAL_MS: Millis = 1_000;
 
@@ -155,7 +157,10 @@ impl Judged {
             let plan = plan(release, analysis, lane);
             let evidence = self.evidence.entry(lane.clone()).or_default();
             observe(evidence, &plan, &interval, status);
-            let mut verdict = evidence.verdict(&plan, now);
+            // Nobody new reaches a lane that is braked, so what is known has to do. Both witnesses err together
+            // no more often than the brake alone, which is one attempt in 10,000.
+            let alpha = if self.judgement.is_braked { BRAKED_ALPHA } else { plan.alpha };
+            let mut verdict = evidence.verdict(&Plan { alpha, ..plan.clone() }, now);
             answers::say(&mut verdict, release, analysis, asked, lane);
             let unanswered = self.answers.hold(&mut verdict, analysis, asked, lane, now);
             let judgement = LaneJudgement { verdict, evidence: evidence.clone(), unanswered };
