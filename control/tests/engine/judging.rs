@@ -208,15 +208,3 @@ fn proxies_brake_only_where_a_release_is_judged() {
     let alone = "  analysis: {deadline: 10m}\n";
     assert_eq!(judged(&STEPS.replace(alone, "").replace("{analysis: {duration: 5m}}", "{pause: {}}")), None);
 }
-
-#[test]
-fn what_a_brake_saw_and_the_counts_confirm_goes_back_at_once() {
-    let mut story = story(STEPS, Traffic::of(100.0).failing("orders", "canary", 0.2));
-    story.until_weight("canary=10%");
-    story.wait(2_500);
-    assert_eq!(story.status().phase, Phase::Progressing, "the counts alone do not carry it yet");
-    change(&story, |traffic| traffic.braked = true);
-    let braked = story.now;
-    let back = story.until_phase(Phase::RolledBack);
-    assert!(back.failure.unwrap().decided_ms - braked < 5_000);
-}
