@@ -98,7 +98,8 @@ wasm_linker() {
 wasm_cargo() {
   local target=$1 verb=$2 flags=${RUSTFLAGS:-} upper
   shift 2
-  export CARGO_TARGET_DIR=$ROOT/target/${WASM_DIR:-wasm}/$WASM_WAY
+  # Local: a caller that goes on with native builds must find its own compiled dependencies again.
+  local -x CARGO_TARGET_DIR=$ROOT/target/${WASM_DIR:-wasm}/$WASM_WAY
   [ -z "$WASM_SMALL_STD" ] || flags="$flags -Zunstable-options -Cpanic=immediate-abort"
   if [ "$WASM_WAY" = rustup ]; then
     if [ -z "$WASM_SMALL_STD" ]; then
