@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use interval::{Call, Cell, Contexts, Inbound, Interval, Ratio, RatioKey, Tally};
 pub use ledger::{EPOCH_SLACK_MS, Ledger};
-pub use name::parse;
+pub use name::series;
 
 /// How a request came to its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

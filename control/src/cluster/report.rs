@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::healing::Wound;
 use crate::build::Side;
+use crate::counts::page::whole;
 
 /// The generation of a role's config, and how many workers run it.
 const GENERATION: &str = "graylane_config_generation";
@@ -99,16 +100,6 @@ fn gauge(name: &str) -> Option<(bool, &str)> {
 fn role_of(text: &str, before: &str, after: char) -> Option<&'static str> {
     let value = text.split_once(before)?.1.split(after).next()?;
     Side::ALL.into_iter().map(Side::label).find(|label| *label == value)
-}
-
-fn whole(text: &str) -> Option<u64> {
-    // Envoy writes gauges as whole numbers; its agent may write them as floats.
-    text.parse().ok().or_else(|| {
-        let value: f64 = text.parse().ok()?;
-        let fits = value.is_finite() && (0.0..=9_007_199_254_740_992.0).contains(&value) && value.fract() == 0.0;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and in range")]
-        fits.then_some(value as u64)
-    })
 }
 
 #[cfg(test)]

@@ -38,16 +38,6 @@ struct Stat<'a> {
     value: serde_json::Value,
 }
 
-// === impl Line ===
-
-impl Line<'_> {
-    /// The name with its labels inside, as the filter makes it.
-    pub fn stat(&self) -> String {
-        let labels: Vec<(&str, &str)> = self.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        graylane_policy::metric::stat_name(self.name, &labels)
-    }
-}
-
 // === impl Page ===
 
 impl Page<'_> {
@@ -117,7 +107,8 @@ fn labels_beside(mut rest: &str) -> BTreeMap<&str, String> {
     labels
 }
 
-fn whole(text: &str) -> Option<u64> {
+/// A whole number. Envoy writes counters and gauges as such; its agent may write them as floats.
+pub fn whole(text: &str) -> Option<u64> {
     text.parse().ok().or_else(|| {
         let value: f64 = text.parse().ok()?;
         let fits = value.is_finite() && (0.0..=9_007_199_254_740_992.0).contains(&value) && value.fract() == 0.0;

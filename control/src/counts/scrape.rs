@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use graylane_analysis::counts::series;
 use graylane_analysis::{Reading, Series};
 use tokio::sync::Semaphore;
 
@@ -190,8 +191,8 @@ impl Read {
     fn of_lines<'a>(at_ms: u64, uptime: Option<u64>, lines: impl Iterator<Item = Line<'a>>) -> Self {
         let mut rollouts: BTreeMap<String, BTreeMap<Series, u64>> = BTreeMap::new();
         for line in lines {
-            let name = line.stat();
-            let Some((rollout, series)) = graylane_analysis::counts::parse(&name) else { continue };
+            let label = |wanted: &str| line.labels.get(wanted).map(String::as_str);
+            let Some((rollout, series)) = series(line.name, &label) else { continue };
             // Names that differ only in labels which do not matter here are one series.
             *rollouts.entry(rollout.to_owned()).or_default().entry(series).or_default() += line.value;
         }

@@ -1,21 +1,11 @@
-//! Reading the filter's stat names back: labels travel inside the name as `.label=.=value;.;`
-//! (`filter/policy/src/metric.rs`).
+//! Reading the filter's counters back: what their names and labels mean (`filter/src/meter.rs`).
 
 use super::{Cohort, Direction, Metric, Origin, Pick, Series, Source};
 
-/// Reads an Envoy stat name; gives the release (`namespace/name`) and the series, or nothing for a
-/// metric that the analysis does not use.
-pub fn parse(stat: &str) -> Option<(&str, Series)> {
-    let at = stat.find("graylane_")?;
-    let stat = &stat[at..];
-    let (name, labels) = stat.split_once('.').unwrap_or((stat, ""));
-    let label = |wanted: &str| {
-        labels
-            .split(";.;")
-            .filter_map(|part| part.trim_start_matches('.').split_once("=.="))
-            .find_map(|(name, value)| (name == wanted).then_some(value))
-    };
-    let metric = metric(name, &label)?;
+/// The release (`namespace/name`) and the series of a counter, by its name and a way to look a label of it
+/// up; nothing for a metric that the analysis does not use.
+pub fn series<'a>(name: &str, label: &impl Fn(&str) -> Option<&'a str>) -> Option<(&'a str, Series)> {
+    let metric = metric(name, label)?;
     let service = if matches!(metric, Metric::Context(_)) { label("workload") } else { label("service") };
     let series = Series {
         metric,
@@ -83,11 +73,21 @@ fn source(label: &str) -> Source {
 mod tests {
     use super::*;
 
+    fn read(name: &str, labels: &[(&str, &'static str)]) -> Option<(&'static str, Series)> {
+        series(name, &|wanted: &str| labels.iter().find(|(label, _)| *label == wanted).map(|(_, value)| *value))
+    }
+
     #[test]
-    fn a_stat_name_of_the_filter_is_read_back() {
-        let stat = "wasmcustom.graylane_requests_total.service=.=cart.shop;.;.rollout=.=shop/summer;.;.lane=.=canary;.;\
-                    .cohort=.=slot;.;.direction=.=outbound;.;.status_code=.=503;.;";
-        let (rollout, series) = parse(stat).unwrap();
+    fn a_counter_of_the_filter_is_read_back() {
+        let labels = [
+            ("service", "cart.shop"),
+            ("rollout", "shop/summer"),
+            ("lane", "canary"),
+            ("cohort", "slot"),
+            ("direction", "outbound"),
+            ("status_code", "503"),
+        ];
+        let (rollout, series) = read("graylane_requests_total", &labels).unwrap();
         assert_eq!(rollout, "shop/summer");
         assert_eq!(
             (series.metric, series.service.as_str(), series.lane.as_str()),
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn what_the_analysis_does_not_use_is_left_alone() {
-        assert_eq!(parse("wasmcustom.graylane_config_workers.role=.=gateway;.;"), None);
-        assert_eq!(parse("cluster.upstream_rq_total"), None);
-        assert_eq!(parse("graylane_slow_requests_total.lane=.=canary;.;.over_ms=.=soon;.;"), None);
+        assert_eq!(read("graylane_config_workers", &[("role", "gateway")]), None);
+        assert_eq!(read("cluster.upstream_rq_total", &[]), None);
+        assert_eq!(read("graylane_slow_requests_total", &[("lane", "canary"), ("over_ms", "soon")]), None);
     }
 }
