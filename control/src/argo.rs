@@ -6,6 +6,7 @@
 
 use serde_json::{Value, json};
 
+use crate::api::question::{CohortLabel, Labels, Metric, Question};
 use crate::istio::types::service_host;
 use crate::release::units::WHOLE;
 use crate::release::{Release, STABLE};
@@ -14,6 +15,8 @@ use crate::release::{Release, STABLE};
 const INTERVAL: &str = "10s";
 /// So often it asks in vain before the Rollout is paused for a person: an hour.
 const PATIENCE: u32 = 360;
+/// The key of the Secret.
+const TOKEN: &str = "token";
 
 /// What is to be written for one Rollout.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,8 @@ pub struct Plan<'a> {
     pub weights: &'a [u8],
     /// Where verdicts are asked for: the URL of `POST /metrics/analysis`.
     pub api: &'a str,
+    /// The Secret in the release's namespace that holds the token to ask with.
+    pub secret: &'a str,
 }
 
 // === impl Plan ===
@@ -115,8 +120,8 @@ impl Plan<'_> {
                 "failureCondition": "result.verdict == \"fail\"",
                 "failureLimit": 0,
                 "consecutiveSuccessLimit": 1,
-            // Argo takes no template in a step that could go on for ever.
-            "count": PATIENCE,
+                // Argo takes no template in a step that could go on for ever.
+                "count": PATIENCE,
                 "inconclusiveLimit": PATIENCE,
                 "consecutiveErrorLimit": PATIENCE,
             }),
@@ -131,11 +136,8 @@ impl Plan<'_> {
                 "method": "POST",
                 "url": self.api,
                 "timeoutSeconds": 5,
-                "headers": [{"key": "Accept", "value": "application/json"}],
-                "jsonBody": {
-                    "metricName": "verdict",
-                    "labels": {"rollout": self.release.id(), "lane": self.lane()},
-                },
+                "headers": [{"key": "Authorization", "value": "Bearer {{args.token}}"}],
+                "jsonBody": self.question(),
                 "jsonPath": "{$}",
             }},
         });
@@ -146,7 +148,39 @@ impl Plan<'_> {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "AnalysisTemplate",
             "metadata": self.metadata(&self.template_name(what)),
-            "spec": {"metrics": [metric]},
+            "spec": {
+                "args": [
+                    {"name": "version"},
+                    {"name": "token", "valueFrom": {"secretKeyRef": {"name": self.secret, "key": TOKEN}}},
+                ],
+                "metrics": [metric],
+            },
+        })
+    }
+
+    /// Every answer carries the verdict; the number is for whoever looks at the AnalysisRun.
+    fn question(&self) -> Question {
+        Question {
+            metric_name: Metric::SuccessRate,
+            start_timestamp: "-5m".into(),
+            end_timestamp: "now".into(),
+            labels: Labels {
+                release: self.release.id(),
+                lane: self.lane().to_owned(),
+                service: None,
+                cohort: CohortLabel::Slot,
+                over_ms: None,
+                objective: None,
+                version: Some("{{args.version}}".into()),
+            },
+        }
+    }
+
+    /// How a Rollout asks by one of the templates: of the version that it brings.
+    fn analysis(&self, what: &str) -> Value {
+        json!({
+            "templates": [{"templateName": self.template_name(what)}],
+            "args": [{"name": "version", "valueFrom": {"podTemplateHashValue": "Latest"}}],
         })
     }
 
@@ -164,10 +198,8 @@ impl Plan<'_> {
             "steps": if self.leads() { self.leading_steps() } else { waiting_steps() },
         });
         if self.leads() {
-            canary["analysis"] = json!({
-                "templates": [{"templateName": self.template_name("watch")}],
-                "startingStep": 1,
-            });
+            canary["analysis"] = self.analysis("watch");
+            canary["analysis"]["startingStep"] = 1.into();
         }
         json!({
             "apiVersion": "argoproj.io/v1alpha1",
@@ -178,7 +210,7 @@ impl Plan<'_> {
     }
 
     fn leading_steps(&self) -> Vec<Value> {
-        let gate = json!({"analysis": {"templates": [{"templateName": self.template_name("gate")}]}});
+        let gate = json!({"analysis": self.analysis("gate")});
         self.weights.iter().flat_map(|weight| [json!({"setWeight": weight}), gate.clone()]).collect()
     }
 }

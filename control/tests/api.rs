@@ -60,9 +60,13 @@ fn counted() -> Result<Record> {
 }
 
 async fn server(auth: Auth) -> Result<SocketAddr> {
+    serving(counted()?, auth).await
+}
+
+async fn serving(record: Record, auth: Auth) -> Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let api = Api { record: counted()?, auth };
+    let api = Api { record, auth };
     tokio::spawn(async move { axum::serve(listener, router(api)).await });
     Ok(address)
 }
@@ -124,6 +128,40 @@ async fn numbers_come_with_their_unit_and_the_verdict() -> Result<()> {
         ensure!(said.body["unit"] == unit && said.body["n"] == 1000, "{}", said.body);
         ensure!(said.body["verdict"] == "wait" && said.body["reason"] == "not decided", "{}", said.body);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_verdict_is_on_one_version_and_one_attempt() -> Result<()> {
+    let (record, release) = (counted()?, release()?);
+    let address = serving(record.clone(), Auth::Open).await?;
+    let verdict = async |version: &str| {
+        let labels = json!({"release": "shop/summer", "lane": "canary", "version": version});
+        let said = ask(address, &question("success_rate", labels), &[]).await?;
+        ensure!(said.status == StatusCode::OK && said.body["n"] == 1000, "{}", said.body);
+        anyhow::Ok(said.body["verdict"].clone())
+    };
+    record.begin("uid", &release, 0, ["v2".to_owned()].into());
+    ensure!(verdict("v2").await? == "wait" && verdict("v3").await?.is_null());
+    record.begin("uid", &release, 0, ["v3".to_owned()].into());
+    ensure!(verdict("v2").await?.is_null(), "it was taken back, and Argo was told");
+    record.begin("uid", &release, 1, ["v3".to_owned()].into());
+    ensure!(verdict("v3").await?.is_null(), "nothing is concluded in the next attempt");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_does_not_lead_sends_askers_elsewhere() -> Result<()> {
+    let record = counted()?;
+    record.counts_here(false);
+    let address = serving(record, Auth::Open).await?;
+    let body = question("success_rate", json!({"release": "shop/summer", "lane": "canary"}));
+    let request = Request::post("/metrics/analysis").header("host", "api").header("content-type", "application/json");
+    let mut connection = connect(address).await?;
+    let answer = connection.send_request(request.body(Full::from(body))?).await?;
+    ensure!(answer.status() == StatusCode::SERVICE_UNAVAILABLE, "{}", answer.status());
+    answer.into_body().collect().await?;
+    ensure!(connection.ready().await.is_err(), "the connection stays, so the next question comes here again");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod scale;
 mod smoke;
 mod stage;
 mod storms;
+mod tokens;
 mod town;
 mod traces;
 mod verbs;

@@ -4,7 +4,7 @@ use graylane_analysis::{Cohort, Outcome};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::question::{CohortLabel, Metric, Problem, Question};
+use super::question::{CohortLabel, Labels, Metric, Problem, Question};
 use super::record::{Book, Record, What, Which};
 use crate::engine::Millis;
 use crate::view::times;
@@ -63,17 +63,10 @@ pub fn answer(record: &Record, question: &Question, request_id: &str, now: Milli
     let labels = &question.labels;
     let book = books.get(&labels.release).ok_or_else(|| {
         let reason = format!("no release `{}` is judged here", labels.release);
-        Refusal::Unknown(Problem::of(
-            "labels.release",
-            reason,
-            "name one as namespace/name that has an analysis and has begun",
-        ))
+        Refusal::Unknown(Problem::of("labels.release", reason, "name one as namespace/name that has an analysis"))
     })?;
     check(book, question)?;
-    let (verdict, said) = match book.verdicts.get(&labels.lane) {
-        Some((outcome, reason)) => (Some(*outcome), reason.clone()),
-        None => (None, "nothing is concluded on this lane".into()),
-    };
+    let (verdict, said) = concluded(book, labels);
     let answer = Answer {
         value: None,
         unit: Unit::of(question.metric_name),
@@ -88,6 +81,17 @@ pub fn answer(record: &Record, question: &Question, request_id: &str, now: Milli
     } else {
         counted(book, question, answer, (from, to))
     })
+}
+
+/// A verdict is on a version: what was said of the last one must not end the next.
+fn concluded(book: &Book, labels: &Labels) -> (Option<Outcome>, String) {
+    if let Some(version) = labels.version.as_ref().filter(|version| !book.versions.contains(*version)) {
+        return (None, format!("the release is not about version {version} now"));
+    }
+    match book.verdicts.get(&labels.lane) {
+        Some((outcome, reason)) => (Some(*outcome), reason.clone()),
+        None => (None, "nothing is concluded on this lane".into()),
+    }
 }
 
 fn check(book: &Book, question: &Question) -> Result<(), Refusal> {

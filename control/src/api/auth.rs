@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+/// What somebody has to be allowed in the cluster: to `post` here, as a URL that is no resource.
+const PATH: &str = "/metrics/analysis";
 /// A token that was good is good for this long without being asked about again.
 const GOOD: Duration = Duration::from_secs(60);
 /// One that was not is refused for this long.
@@ -31,7 +34,7 @@ pub enum Auth {
     Open,
     /// Whoever knows the token of a file.
     Token(Arc<RwLock<Digested>>),
-    /// Whoever Kubernetes knows.
+    /// Whoever Kubernetes knows and allows it.
     Review(Box<Reviews>),
 }
 
@@ -39,12 +42,12 @@ pub enum Auth {
 /// than a request, and a comparison says nothing about where two differ.
 pub type Digested = [u8; 32];
 
-/// Asks Kubernetes whose a token is.
+/// Asks Kubernetes whose a token is, and whether they may ask.
 #[derive(Clone)]
 pub struct Reviews {
-    api: Api<TokenReview>,
+    client: Client,
     audience: String,
-    known: Arc<Mutex<HashMap<Digested, (bool, Instant)>>>,
+    known: Arc<Mutex<HashMap<Digested, (Access, Instant)>>>,
     at_once: Arc<Semaphore>,
 }
 
@@ -55,6 +58,8 @@ pub enum Access {
     Granted,
     /// There is none, or it is not good.
     Denied,
+    /// It is good, and its owner may not ask.
+    Forbidden,
     /// Nobody can say now.
     Unknown,
 }
@@ -100,15 +105,11 @@ impl Auth {
         Ok(Self::Token(token))
     }
 
-    /// Whoever Kubernetes knows by a token that is meant for an audience.
+    /// Whoever Kubernetes knows by a token that is meant for an audience, and allows to `post` to the API's
+    /// path.
     pub fn review(client: Client, audience: &str) -> Self {
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        Self::Review(Box::new(Reviews {
-            api: Api::all(client),
-            audience: audience.into(),
-            known: Arc::default(),
-            at_once,
-        }))
+        Self::Review(Box::new(Reviews { client, audience: audience.into(), known: Arc::default(), at_once }))
     }
 
     /// What is said of a token. Asks Kubernetes for one that it has not asked about for a while.
@@ -141,43 +142,63 @@ fn digest(token: &str) -> Digested {
 
 impl Reviews {
     async fn access(&self, token: &str, digest: Digested) -> Access {
-        if let Some(is_good) = self.remembered(&digest) {
-            return if is_good { Access::Granted } else { Access::Denied };
+        if let Some(access) = self.remembered(&digest) {
+            return access;
         }
         let Ok(_permit) = self.at_once.try_acquire() else { return Access::Unknown };
-        let spec = TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: Some(token.to_owned()) };
-        let review = TokenReview { spec, ..TokenReview::default() };
-        let parameters = PostParams::default();
-        let asked = tokio::time::timeout(PATIENCE, self.api.create(&parameters, &review)).await;
-        let is_good = match asked {
-            Ok(Ok(review)) => review.status.is_some_and(|status| {
-                let is_meant = status.audiences.is_some_and(|meant| meant.contains(&self.audience));
-                status.authenticated == Some(true) && is_meant
-            }),
+        match tokio::time::timeout(PATIENCE, self.review(token)).await {
+            Ok(Ok(access)) => {
+                self.remember(digest, access);
+                access
+            }
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "tokens cannot be reviewed");
-                return Access::Unknown;
+                Access::Unknown
             }
-            Err(_) => return Access::Unknown,
+            Err(_) => Access::Unknown,
+        }
+    }
+
+    async fn review(&self, token: &str) -> Result<Access, kube::Error> {
+        let spec = TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: Some(token.to_owned()) };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let status = Api::all(self.client.clone()).create(&PostParams::default(), &review).await?.status;
+        let status = status.unwrap_or_default();
+        let is_meant = status.audiences.is_some_and(|meant| meant.contains(&self.audience));
+        let user = status.user.filter(|_| is_meant && status.authenticated == Some(true));
+        let Some(user) = user else { return Ok(Access::Denied) };
+        Ok(if self.may_ask(user).await? { Access::Granted } else { Access::Forbidden })
+    }
+
+    async fn may_ask(&self, user: UserInfo) -> Result<bool, kube::Error> {
+        let attributes = NonResourceAttributes { path: Some(PATH.into()), verb: Some("post".into()) };
+        let spec = SubjectAccessReviewSpec {
+            user: user.username,
+            uid: user.uid,
+            groups: user.groups,
+            extra: user.extra,
+            non_resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
         };
-        self.remember(digest, is_good);
-        if is_good { Access::Granted } else { Access::Denied }
+        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let status = Api::all(self.client.clone()).create(&PostParams::default(), &review).await?.status;
+        Ok(status.is_some_and(|status| status.allowed))
     }
 
-    fn remembered(&self, digest: &Digested) -> Option<bool> {
+    fn remembered(&self, digest: &Digested) -> Option<Access> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (is_good, until) = known.get(digest)?;
-        (Instant::now() < *until).then_some(*is_good)
+        let (access, until) = known.get(digest)?;
+        (Instant::now() < *until).then_some(*access)
     }
 
-    fn remember(&self, digest: Digested, is_good: bool) {
+    fn remember(&self, digest: Digested, access: Access) {
         let now = Instant::now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KEPT {
             known.retain(|_, (_, until)| now < *until);
         }
         if known.len() < KEPT {
-            known.insert(digest, (is_good, now + if is_good { GOOD } else { BAD }));
+            known.insert(digest, (access, now + if access == Access::Granted { GOOD } else { BAD }));
         }
     }
 }

@@ -41,6 +41,7 @@ pub fn document() -> Value {
                     "200": said("The number, or null with the reason when there is no data", "Answer"),
                     "400": error("The body is not what the schema says"),
                     "401": error("No token, or one that is not known"),
+                    "403": error("The token is known, and its owner may not ask"),
                     "404": error("The release, its lane or its service is not known"),
                     "413": error("The body is larger than 16 KiB"),
                     "415": error("The body is not said to be JSON"),

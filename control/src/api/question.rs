@@ -63,6 +63,10 @@ pub struct Labels {
     /// Of `objective`: its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<String>,
+    /// Of a release whose pods Argo Rollouts makes: the hash of the pod template that is meant. While the
+    /// release is about another one, there is no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// How requests came to their lane.

@@ -26,6 +26,10 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Book {
     uid: String,
+    /// The attempt that is judged.
+    attempt: u32,
+    /// The pod templates of Argo Rollouts that are judged now, by their hashes.
+    pub versions: BTreeSet<String>,
     /// Its lanes, stable among them.
     pub lanes: BTreeSet<String>,
     /// `service` labels of its members.
@@ -90,6 +94,25 @@ pub struct Window {
 // === impl Record ===
 
 impl Record {
+    /// Learns which attempt of a release is judged, on which versions. What was concluded on another attempt
+    /// is forgotten.
+    pub fn begin(&self, uid: &str, release: &Release, attempt: u32, versions: BTreeSet<String>) {
+        let is_it = |book: &Book| book.uid == uid && book.attempt == attempt && book.versions == versions;
+        if self.books().get(&release.id()).is_some_and(is_it) {
+            return;
+        }
+        let mut books = self.books.write().unwrap_or_else(PoisonError::into_inner);
+        let book = books.entry(release.id()).or_default();
+        if book.uid != uid {
+            *book = Book { uid: uid.to_owned(), ..Book::default() };
+            book.know(release);
+        }
+        if book.attempt != attempt {
+            book.verdicts.clear();
+        }
+        (book.attempt, book.versions) = (attempt, versions);
+    }
+
     /// Takes an interval of a release and what is concluded now.
     pub fn take(&self, uid: &str, release: &Release, interval: &Interval, seen: (&Judgement, &Asked)) {
         let mut books = self.books.write().unwrap_or_else(PoisonError::into_inner);
@@ -129,13 +152,17 @@ impl Record {
 // === impl Book ===
 
 impl Book {
-    fn take(&mut self, release: &Release, interval: &Interval, (judgement, asked): (&Judgement, &Asked)) {
+    fn know(&mut self, release: &Release) {
         self.lanes = release.lanes.iter().cloned().chain([STABLE.to_owned()]).collect();
         self.services = release.members.iter().map(|member| member.label.clone()).collect();
         let judged =
             release.plan.analysis.iter().flat_map(|analysis| analysis.latency.iter().map(|(over_ms, _)| *over_ms));
         let members = release.members.iter().flat_map(|member| member.latency_ms.iter().copied());
         self.latencies = judged.chain(members).collect();
+    }
+
+    fn take(&mut self, release: &Release, interval: &Interval, (judgement, asked): (&Judgement, &Asked)) {
+        self.know(release);
         let lanes = judgement.lanes.iter();
         self.verdicts =
             lanes.map(|(lane, one)| (lane.clone(), (one.verdict.outcome, one.verdict.reason.clone()))).collect();

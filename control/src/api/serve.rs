@@ -117,6 +117,10 @@ async fn consider(
             let problem = Problem::of("", "no token that is known here", "send `authorization: Bearer <token>`");
             return Err((StatusCode::UNAUTHORIZED, problem));
         }
+        Access::Forbidden => {
+            let mend = "let its owner `post` to `/metrics/analysis`: bind the ClusterRole graylane-asker to it";
+            return Err((StatusCode::FORBIDDEN, Problem::of("", "the token's owner may not ask", mend)));
+        }
         Access::Unknown => {
             let problem = Problem::of("", "nobody can say now whose the token is", "ask again in some seconds");
             return Err((StatusCode::SERVICE_UNAVAILABLE, problem));
@@ -158,6 +162,8 @@ fn refuse(status: StatusCode, id: &str, error: Problem) -> Response {
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        // Behind a Service, whoever asks again on this connection asks this instance again.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

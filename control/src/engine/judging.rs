@@ -86,6 +86,17 @@ impl Judging {
         release.plan.analysis.is_some() && (moves || ends || status.may_take_back_handover())
     }
 
+    /// Tells those who ask which attempt of a release is judged. What Argo Rollouts has been told of, by an
+    /// abort that it has seen, is not its verdict any more: it may try the same version again.
+    pub fn begin(&self, object: &Object) {
+        let Some(release) = object.spec.as_ref().ok().filter(|release| release.plan.analysis.is_some()) else { return };
+        let status = &object.status;
+        let is_over = status.phase.is_finished() || matches!(status.phase, Phase::Pending | Phase::Invalid);
+        let open = status.rollouts.values().filter(|rollout| rollout.abort || !is_over);
+        let versions = open.map(|rollout| rollout.version.clone()).collect();
+        self.record.begin(&object.uid, release, status.attempt, versions);
+    }
+
     /// When the next interval ends.
     pub fn due(&self, uid: &str) -> Option<Millis> {
         self.judged.get(uid).map(|judged| judged.judgement.closed_ms.saturating_add(INTERVAL_MS))

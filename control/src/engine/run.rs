@@ -111,6 +111,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
                 pass.wake(Some(until));
                 continue;
             }
+            self.judging.begin(object);
             let mut seen = self.see(object, busy.map(|owner| owner.id.clone()));
             let asked = self.ask(object, &mut seen);
             seen.judgement = self.judge(object, &asked, now);

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use graylane_tests::bed::{Bed, Part};
-use graylane_tests::{paths, poll};
+use graylane_tests::{paths, poll, ports};
 use serde_json::{Value, json};
 
 use crate::control::{PATIENCE, adopt, until};
@@ -21,16 +21,19 @@ pub struct Town<'a> {
 
 impl<'a> Town<'a> {
     /// Builds it with one version, and applies a release.
-    pub fn build(bed: &'a Bed, release: &str, judge: &str, version: &str) -> Result<Self> {
+    pub fn build(bed: &'a Bed, release: &str, version: &str) -> Result<Self> {
         bed.shop()?;
         let argo = bed.argo_rollouts()?;
         adopt(bed)?;
-        let controller = controller(bed)?;
+        let api = format!("127.0.0.1:{}", ports::free());
+        let controller = controller(bed, &api)?;
+        let url = format!("http://{api}/metrics/analysis");
+        let_argo_ask(bed)?;
         bed.kubectl(&["-n", "shop", "delete", "deployment", "orders", "orders-canary"])?;
         let file = bed.folder().join("release.yaml");
         fs::write(&file, release)?;
         let file = file.display().to_string();
-        let made = bed.graylane(&["render", "argo", "-f", &file, "--weights", "5,50", "--api", judge])?.done()?;
+        let made = bed.graylane(&["render", "argo", "-f", &file, "--weights", "20,50", "--api", &url])?.done()?;
         let made: Vec<Value> = serde_saphyr::from_multiple(&made)?;
         let (rollouts, others): (Vec<Value>, Vec<Value>) = made.into_iter().partition(|one| one["kind"] == "Rollout");
         for object in others {
@@ -85,6 +88,13 @@ impl<'a> Town<'a> {
         Ok(self.get(kind, name)?["metadata"]["generation"].take())
     }
 
+    /// The AnalysisRuns that Argo has made, oldest first.
+    pub fn analysis_runs(&self) -> Result<Vec<Value>> {
+        let what = ["get", "analysisruns", "-n", "shop", "--sort-by=.metadata.creationTimestamp", "-o", "json"];
+        let mut list: Value = serde_json::from_str(&self.bed.kubectl(&what)?.stdout)?;
+        Ok(list["items"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
     fn get(&self, kind: &str, name: &str) -> Result<Value> {
         let said = self.bed.kubectl(&["get", kind, name, "-n", "shop", "-o", "json"])?;
         serde_json::from_str(&said.stdout).with_context(|| said.stderr)
@@ -120,8 +130,18 @@ impl<'a> Town<'a> {
     }
 }
 
+/// What a person does once, as `docs/argo.md` says: an account that may ask, and its token in a Secret.
+fn let_argo_ask(bed: &Bed) -> Result<()> {
+    let account = "--serviceaccount=shop:graylane-asker";
+    bed.kubectl(&["-n", "shop", "create", "serviceaccount", "graylane-asker"])?;
+    bed.kubectl(&["create", "clusterrolebinding", "graylane-asker", "--clusterrole=graylane-asker", account])?;
+    let token = bed.kubectl(&["-n", "shop", "create", "token", "graylane-asker", "--audience=graylane"])?.stdout;
+    let token = format!("--from-literal=token={}", token.trim());
+    bed.kubectl(&["-n", "shop", "create", "secret", "generic", "graylane-token", &token]).map(drop)
+}
+
 /// A controller with the rights of the installation.
-fn controller(bed: &Bed) -> Result<Part> {
+fn controller(bed: &Bed, api: &str) -> Result<Part> {
     let installed = fs::read_to_string(paths::root().join("istio/install/controller.yaml"))?;
     let objects: Vec<Value> = serde_saphyr::from_multiple(&installed)?;
     // Its Deployment is this process here.
@@ -134,6 +154,7 @@ fn controller(bed: &Bed) -> Result<Part> {
         ["--metrics-address", anywhere],
         ["--health-address", anywhere],
         ["--lease-namespace", "graylane-system"],
+        ["--api-address", api],
         ["--identity", "controller"],
         ["--log-format", "text"],
     ];

@@ -30,8 +30,11 @@ pub(super) struct Args {
         value_parser = clap::value_parser!(u8).range(1..=100))]
     weights: Vec<u8>,
     /// Where Argo Rollouts asks for verdicts
-    #[arg(long, value_name = "URL", default_value = "http://graylane.graylane-system.svc:8082/metrics/analysis")]
+    #[arg(long, value_name = "URL", default_value = "http://graylane-api.graylane-system.svc:8090/metrics/analysis")]
     api: String,
+    /// Secret in the release's namespace whose key `token` holds the token to ask with
+    #[arg(long, value_name = "NAME", default_value = "graylane-token")]
+    token_secret: String,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -44,10 +47,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         bail!("release {} is not promoted by Argo Rollouts; write `promotion: {{strategy: argo}}`", release.id());
     }
     let leader = release.plan.leader.clone();
+    if leader.is_some() && release.plan.analysis.is_none() {
+        let id = release.id();
+        bail!("release {id} is not judged, so Argo Rollouts would ask for verdicts in vain; write `analysis: {{}}`");
+    }
     let rollout = args.rollout.clone().or(leader);
     let service = service(&release, args.service.as_deref(), rollout.as_deref())?;
     let rollout = rollout.as_deref().unwrap_or(service);
-    let plan = Plan { release: &release, rollout, service, weights: &args.weights, api: &args.api };
+    let (weights, api, secret) = (args.weights.as_slice(), args.api.as_str(), args.token_secret.as_str());
+    let plan = Plan { release: &release, rollout, service, weights, api, secret };
     print(&yaml(&plan.objects()))?;
     Ok(Exit::Done)
 }
