@@ -1,12 +1,15 @@
 //! What releases are judged by: the counters of proxies, read from their own pages every second, and the
 //! answers of Prometheus.
 
+pub mod failed;
 pub mod page;
 pub mod prometheus;
 pub mod question;
 pub mod scrape;
 
 use graylane_analysis::Reading;
+
+use self::failed::Failed;
 
 /// The counters of a release's proxies, as they were read last.
 #[derive(Clone, Debug, Default)]
@@ -15,4 +18,17 @@ pub struct Counted {
     pub expected: Vec<String>,
     /// The last reading of each proxy that has reported, for this release.
     pub readings: Vec<Reading>,
+    /// What each of these proxies tells besides.
+    pub told: Vec<Told>,
+}
+
+/// What a proxy tells that no counter can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Name of the proxy.
+    pub proxy: String,
+    /// When its process started, in Unix milliseconds, where known.
+    pub epoch: Option<u64>,
+    /// Requests that failed.
+    pub failed: Failed,
 }

@@ -94,7 +94,7 @@ impl Notices {
 
     /// Tells what is new in a status that was kept. Never waits.
     pub fn tell(&self, object: &Object, status: &Status) {
-        let known = &object.status.history;
+        let (known, failure) = (&object.status.history, status.failure.as_ref());
         let new = status.history.iter().filter(|entry| !known.contains(entry));
         for entry in new.filter(|entry| REASONS.contains(&entry.reason.as_str())) {
             let notice = Notice {
@@ -105,6 +105,7 @@ impl Notices {
                 at_ms: entry.at_ms,
                 attempt: status.attempt,
                 weight: status.weight.clone(),
+                fault: failure.filter(|_| entry.reason == "AnalysisFailed").and_then(|failure| failure.fault.clone()),
             };
             if let Err(error) = self.0.try_send(notice) {
                 tracing::warn!(release = object.id, reason = entry.reason, %error, "a notice is left out");

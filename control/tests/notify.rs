@@ -93,6 +93,23 @@ async fn a_receiver_that_fails_at_first_gets_each_notice_once_and_in_order() -> 
 }
 
 #[tokio::test]
+async fn a_failed_verdict_names_its_fault_and_the_end_of_the_rollback_does_not_again() -> Result<()> {
+    let receiver = Receiver::default();
+    let notices = Notices::start(&receiver.start().await?, Kind::Cloudevents, QUICK)?;
+    let failure = serde_json::json!({"lane": "canary", "message": "because", "decidedMs": 1_000, "fault": {
+        "service": "orders.shop", "lane": "canary", "objective": "success rate", "kind": "own", "firstBadMs": 500,
+        "n": 50, "failures": 10, "traces": ["0af7651916cd43dd8448eb211c80319c"]}});
+    let status = Status { failure: serde_json::from_value(failure)?, ..status(&["AnalysisFailed", "RolledBack"]) };
+    notices.tell(&object(), &status);
+    let taken = receiver.until(2).await?;
+    let fault = &taken[0].1["data"]["fault"];
+    ensure!(fault["service"] == "orders.shop" && fault["firstBadMs"] == 500, "{fault}");
+    ensure!(fault["traces"][0] == "0af7651916cd43dd8448eb211c80319c", "{fault}");
+    ensure!(taken[1].1["data"].get("fault").is_none(), "{}", taken[1].1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_message_for_people_says_what_happened_to_which_release() -> Result<()> {
     let receiver = Receiver::default();
     let notices = Notices::start(&receiver.start().await?, Kind::Slack, QUICK)?;

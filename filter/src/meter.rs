@@ -7,6 +7,7 @@ use std::cell::RefCell;
 
 use graylane_policy::metric::stat_name;
 use graylane_policy::raw::Role;
+use graylane_policy::specimen::Specimen;
 use graylane_policy::{Choice, Cohort, Decision, LaneId, Policy, Reason};
 use hashbrown::HashMap;
 
@@ -23,6 +24,9 @@ pub struct Place {
     /// The cohort.
     pub cohort: Cohort,
 }
+
+/// A version of a member: its position in [`Policy::destinations`], and the lane.
+pub type Version = (usize, LaneId);
 
 /// Metric ids of one document.
 pub struct Meter {
@@ -42,6 +46,7 @@ enum Series {
     Fallback { group: usize, lane: LaneId },
     Context { group: usize, lane: LaneId, reason: Reason },
     OpenStreams { group: usize, lane: LaneId },
+    FailedTrace { destination: usize, lane: LaneId, part: u8 },
 }
 
 // === impl Place ===
@@ -108,6 +113,15 @@ impl Meter {
         }
     }
 
+    /// A request that failed in a lane, by its id, in place of the one before.
+    pub fn failed_trace(&self, host: &impl Host, policy: &Policy, (destination, lane): Version, id: &Specimen) {
+        for (part, value) in (0..).zip(id.to_parts()) {
+            if let Some(gauge) = self.id(host, policy, Series::FailedTrace { destination, lane, part }) {
+                host.record(gauge, u64::from(value));
+            }
+        }
+    }
+
     fn add(&self, host: &impl Host, policy: &Policy, series: Series) {
         if let Some(id) = self.id(host, policy, series) {
             host.add(id, 1);
@@ -151,21 +165,18 @@ impl Meter {
                 let (rollout, lane) = names(policy, group, lane);
                 stat_name("graylane_open_streams", &[("rollout", rollout), ("lane", lane)])
             }
+            Series::FailedTrace { destination, lane, part } => {
+                let name = ["graylane_failed_trace_", part_name(part)].concat();
+                let [service, rollout, lane] = version(policy, Some(destination), lane);
+                stat_name(&name, &[service, rollout, lane, ("direction", self.direction)])
+            }
         }
     }
 
     fn placed(&self, name: &str, policy: &Policy, place: Place, extra: &[(&str, &str)]) -> String {
-        let destination = place.destination.and_then(|at| policy.destinations().get(at));
-        let (service, rollout, lane) = match destination {
-            Some(destination) => {
-                let (rollout, lane) = names(policy, destination.group(), place.lane);
-                (destination.service(), rollout, lane)
-            }
-            None => ("other", "none", "stable"),
-        };
-        let labels = [("service", service), ("rollout", rollout), ("lane", lane)];
+        let [service, rollout, lane] = version(policy, place.destination, place.lane);
         let rest = [("cohort", place.cohort.as_str()), ("direction", self.direction)];
-        stat_name(name, &[&labels[..], &rest[..], extra].concat())
+        stat_name(name, &[&[service, rollout, lane][..], &rest[..], extra].concat())
     }
 }
 
@@ -175,9 +186,32 @@ impl Series {
     fn kind(self) -> MetricKind {
         match self {
             Self::Milliseconds(_) => MetricKind::Histogram,
-            Self::OpenStreams { .. } => MetricKind::Gauge,
+            Self::OpenStreams { .. } | Self::FailedTrace { .. } => MetricKind::Gauge,
             _ => MetricKind::Counter,
         }
+    }
+}
+
+/// The labels of a version; of a host that is no member nothing more is known.
+fn version(policy: &Policy, destination: Option<usize>, lane: LaneId) -> [(&'static str, &str); 3] {
+    let destination = destination.and_then(|at| policy.destinations().get(at));
+    let (service, rollout, lane) = match destination {
+        Some(destination) => {
+            let (rollout, lane) = names(policy, destination.group(), lane);
+            (destination.service(), rollout, lane)
+        }
+        None => ("other", "none", "stable"),
+    };
+    [("service", service), ("rollout", rollout), ("lane", lane)]
+}
+
+fn part_name(part: u8) -> &'static str {
+    match part {
+        0 => "0",
+        1 => "1",
+        2 => "2",
+        3 => "3",
+        _ => "check",
     }
 }
 

@@ -8,6 +8,7 @@ use graylane_policy::metric::stat_name;
 use graylane_policy::{ConfigError, PodLane, Policy};
 
 use crate::brake::{self, Brakes};
+use crate::failed::FailedTraces;
 use crate::host::{Host, Level, MetricKind};
 use crate::meter::Meter;
 use crate::roster::{self, Entry};
@@ -27,6 +28,8 @@ pub struct Active<H> {
     pub meter: Meter,
     /// Its local brakes.
     pub brakes: Brakes,
+    /// When failed requests were named last.
+    pub failed: FailedTraces,
     /// The lane of the pod this proxy belongs to.
     pub pod: Option<PodLane>,
     /// WORKLOAD_NAME of that pod, or `unknown`.
@@ -53,6 +56,7 @@ pub fn configure<H: Host>(host: &Rc<H>) -> Result<Active<H>, ConfigError> {
         host: Rc::clone(host),
         meter: Meter::new(&policy, &workload),
         brakes: Brakes::new(&policy),
+        failed: FailedTraces::default(),
         pod,
         workload,
         document: seed_of(&String::from_utf8_lossy(&json)),

@@ -10,6 +10,7 @@ use crate::stream::Stream;
 
 mod braking;
 mod counting;
+mod failing;
 mod routing;
 mod workers;
 

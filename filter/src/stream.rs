@@ -10,8 +10,9 @@ use graylane_policy::{Decision, Inputs};
 
 use crate::host::Host;
 use crate::meter::Place;
+use crate::ring::{self, Origin};
 use crate::root::Active;
-use crate::{cookie, pairs, ring};
+use crate::{cookie, pairs};
 
 /// A request and the document it began with.
 pub struct Stream<H> {
@@ -171,7 +172,7 @@ impl<H: Host> Active<H> {
         let millis = end_ns.saturating_sub(begun.at_ns) / 1_000_000;
         self.meter.request(&*self.host, &self.policy, begun.place, status, millis);
         if outcome == Outcome::Failure {
-            self.count_failure(begun, end_ns / 1_000_000);
+            self.count_failure(begun, end_ns);
         }
     }
 
@@ -179,15 +180,19 @@ impl<H: Host> Active<H> {
         if self.brakes.is_watching() { self.policy.samples(decision, trace) } else { Vec::new() }
     }
 
-    fn count_failure(&self, begun: &Begun, now_unix_ms: u64) {
+    fn count_failure(&self, begun: &Begun, now_ns: u64) {
         let host = &*self.host;
         let origin = match self.policy.role() {
             Role::Inbound => Some(ring::origin_of(host, begun.trace.as_ref(), begun.at_ns / 1_000_000)),
             Role::Gateway | Role::Outbound => None,
         };
         self.meter.failure(host, &self.policy, begun.place, origin);
+        // What failed below is named by whoever called it.
+        if origin != Some(Origin::Downstream) {
+            self.failed.name(host, &self.policy, &self.meter, begun.place, now_ns);
+        }
         if let (Role::Outbound, Some(trace)) = (self.policy.role(), &begun.trace) {
-            ring::tell_failure(host, trace, now_unix_ms);
+            ring::tell_failure(host, trace, now_ns / 1_000_000);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Releases that judge themselves, in a real mesh: counts come from Istio's metrics port.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -31,8 +32,13 @@ fn smoke_a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named
         bed.apply(&release("[{weight: 20%}, {analysis: {duration: 5m}}, {weight: 100%}]"))?;
         let back = until_phase(bed, "RolledBack")?;
         everybody_is_on(bed, STABLE)?;
+        let seen = traffic.failed_traces();
         let (served, failed) = traffic.stop(bed)?;
         let failure = &back["failure"];
+        let traces = failure["fault"]["traces"].as_array().context("no request that failed is named")?;
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_seen = |trace: &Value| trace.as_str().is_some_and(|trace| seen.contains(trace));
+        ensure!(!traces.is_empty() && traces.iter().all(is_seen), "of another request: {traces:?}");
         ensure!(failure["fault"]["service"] == "stock.shop" && failure["fault"]["lane"] == "canary", "{failure}");
         ensure!(failure["fault"]["kind"] == "own", "{failure}");
         let took = millis(failure, "/decidedMs")?.saturating_sub(millis(failure, "/fault/firstBadMs")?);

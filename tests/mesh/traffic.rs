@@ -1,9 +1,10 @@
 //! Clients of the shop that go on while something is done: on kept-alive connections that are never
 //! opened again, and one stream without end.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::Bed;
@@ -34,6 +35,8 @@ struct Told {
     failed: AtomicU64,
     /// When they failed.
     failures: Arc<Mutex<Vec<Instant>>>,
+    /// Their traces.
+    failed_traces: Arc<Mutex<BTreeSet<String>>>,
 }
 
 // === impl Traffic ===
@@ -60,9 +63,11 @@ impl Traffic {
         let told = Arc::new(Told::default());
         let clients = bed.block_on(async {
             let mut clients = Vec::new();
-            for protocol in [Protocol::Http1, Protocol::Http1, Protocol::Http1, Protocol::Http2] {
-                let connection = Connection::open(gateway, protocol).await?;
-                clients.push(tokio::spawn(ask_until_over(connection, told.clone(), fifth)));
+            for (at, protocol) in
+                [Protocol::Http1, Protocol::Http1, Protocol::Http1, Protocol::Http2].iter().enumerate()
+            {
+                let connection = Connection::open(gateway, *protocol).await?;
+                clients.push(tokio::spawn(ask_until_over(connection, told.clone(), fifth, at)));
             }
             if stream {
                 let connection = Connection::open(gateway, Protocol::Http2).await?;
@@ -78,6 +83,11 @@ impl Traffic {
         self.told.failures.clone()
     }
 
+    /// Traces of requests that failed.
+    pub fn failed_traces(&self) -> Arc<Mutex<BTreeSet<String>>> {
+        self.told.failed_traces.clone()
+    }
+
     /// Stops, and gives back how many requests were served and how many failed.
     pub fn stop(self, bed: &Bed) -> Result<(u64, u64)> {
         self.told.over.store(true, Ordering::Relaxed);
@@ -91,12 +101,15 @@ impl Traffic {
     }
 }
 
-async fn ask_until_over(mut connection: Connection, told: Arc<Told>, fifth: &str) -> Result<()> {
+async fn ask_until_over(mut connection: Connection, told: Arc<Told>, fifth: &str, at: usize) -> Result<()> {
     let mut user = 0_u64;
+    let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
     while !told.over.load(Ordering::Relaxed) {
         user += 1;
         let path = if user.is_multiple_of(5) { fifth } else { "/" };
+        let trace = format!("{began:020x}{at:04x}{user:08x}");
         let ask = Ask::get(HOST, path).header("x-user-id", user.to_string());
+        let ask = ask.header("traceparent", format!("00-{trace}-{user:016x}-01"));
         let answer = connection.send(&ask).await.with_context(|| format!("request {user}: the connection broke"))?;
         if answer.status == 200 {
             told.served.fetch_add(1, Ordering::Relaxed);
@@ -105,6 +118,7 @@ async fn ask_until_over(mut connection: Connection, told: Arc<Told>, fifth: &str
                 eprintln!("request {user} failed: {} {}", answer.status, answer.text().trim_end());
             }
             told.failures.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+            told.failed_traces.lock().unwrap_or_else(PoisonError::into_inner).insert(trace);
         }
         tokio::time::sleep(PAUSE).await;
     }

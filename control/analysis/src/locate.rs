@@ -25,7 +25,7 @@ pub enum FaultKind {
 }
 
 /// The hop, version and objective that failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
     /// The service.
@@ -42,6 +42,10 @@ pub struct Fault {
     pub n: u64,
     /// Those that broke the objective.
     pub failures: u64,
+    /// Some requests that failed there, newest first, at most five: trace ids, or where there was no trace,
+    /// the `x-request-id`. Counters name none; whoever reads proxies fills it in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<String>,
 }
 
 /// Counts of one service and lane from both sides.
@@ -179,6 +183,7 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
         first_bad_ms: trial.or(evidence.trial(first, name)).and_then(|trial| trial.first_bad_ms).unwrap_or_default(),
         n: trial.map_or(site.called.n, |trial| trial.total.lane.n),
         failures: trial.map_or(site.called.bad, |trial| trial.total.lane.bad),
+        traces: Vec::new(),
     })
 }
 

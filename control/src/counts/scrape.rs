@@ -8,8 +8,9 @@ use graylane_analysis::counts::series;
 use graylane_analysis::{Reading, Series};
 use tokio::sync::Semaphore;
 
-use super::Counted;
+use super::failed::{Failed, Parts};
 use super::page::{Line, Page, text_lines};
+use super::{Counted, Told};
 use crate::http::{Ask, Client, HttpError};
 
 /// Time between two readings of a proxy.
@@ -21,10 +22,10 @@ const INTEREST: Duration = Duration::from_secs(15);
 /// Readings at the same time.
 const AT_ONCE: usize = 32;
 /// Only what is judged by: a full page of a busy proxy is megabytes. The regular expression is
-/// `graylane_(requests|failures|slow_requests|lane|context)_total|^server\.uptime$`, each with its
-/// labels behind it.
-const FILTER: &str =
-    "graylane_%28requests%7Cfailures%7Cslow_requests%7Clane%7Ccontext%29_total%7C%5Eserver%5C.uptime%24";
+/// `graylane_((requests|failures|slow_requests|lane|context)_total|failed_trace)|^server\.uptime$`, each
+/// with its labels behind it.
+const FILTER: &str = "graylane_%28%28requests%7Cfailures%7Cslow_requests%7Clane%7Ccontext%29_total%7Cfailed_trace%29\
+                      %7C%5Eserver%5C.uptime%24";
 
 /// The form of a proxy's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,7 @@ struct Read {
     at_ms: u64,
     epoch: Option<u64>,
     rollouts: BTreeMap<String, BTreeMap<Series, u64>>,
+    failed: BTreeMap<String, Failed>,
 }
 
 /// Why a page cannot be read.
@@ -97,13 +99,14 @@ impl Scraper {
     pub fn look(&self, rollout: &str, targets: &[Target]) -> Counted {
         let now = Instant::now();
         let mut pages = self.0.pages();
-        let mut readings = Vec::new();
+        let (mut readings, mut told) = (Vec::new(), Vec::new());
         for target in targets {
             let Some(address) = &target.address else { continue };
             match pages.get_mut(address) {
                 Some(kept) => {
                     kept.wanted_until = now + INTEREST;
                     readings.extend(kept.read.as_ref().map(|read| read.of(rollout, target)));
+                    told.extend(kept.read.as_ref().map(|read| read.told(rollout, target)));
                 }
                 None => {
                     pages.insert(address.clone(), Kept { wanted_until: now + INTEREST, read: None });
@@ -111,7 +114,7 @@ impl Scraper {
                 }
             }
         }
-        Counted { expected: targets.iter().map(|target| target.proxy.clone()).collect(), readings }
+        Counted { expected: targets.iter().map(|target| target.proxy.clone()).collect(), readings, told }
     }
 }
 
@@ -190,14 +193,23 @@ fn now_ms() -> u64 {
 impl Read {
     fn of_lines<'a>(at_ms: u64, uptime: Option<u64>, lines: impl Iterator<Item = Line<'a>>) -> Self {
         let mut rollouts: BTreeMap<String, BTreeMap<Series, u64>> = BTreeMap::new();
+        let mut failed = Parts::default();
         for line in lines {
+            if failed.take(&line) {
+                continue;
+            }
             let label = |wanted: &str| line.labels.get(wanted).map(String::as_str);
             let Some((rollout, series)) = series(line.name, &label) else { continue };
             // Names that differ only in labels which do not matter here are one series.
             *rollouts.entry(rollout.to_owned()).or_default().entry(series).or_default() += line.value;
         }
         let epoch = uptime.map(|seconds| at_ms.saturating_sub(seconds.saturating_mul(1000)));
-        Self { at_ms, epoch, rollouts }
+        Self { at_ms, epoch, rollouts, failed: failed.put_together() }
+    }
+
+    fn told(&self, rollout: &str, target: &Target) -> Told {
+        let failed = self.failed.get(rollout).cloned().unwrap_or_default();
+        Told { proxy: target.proxy.clone(), epoch: self.epoch, failed }
     }
 
     fn of(&self, rollout: &str, target: &Target) -> Reading {

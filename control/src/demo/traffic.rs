@@ -1,8 +1,9 @@
 //! Clients of the demo: kept-alive connections, with everything counted that must not happen.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -25,6 +26,8 @@ pub struct Tally {
     pub reopened: u64,
     /// The first failure, in words.
     pub first_failure: Option<String>,
+    /// Traces of the requests of [`Background`] that failed.
+    pub failed_traces: BTreeSet<String>,
 }
 
 /// Traffic that goes on until it is stopped.
@@ -103,6 +106,7 @@ impl Tally {
             failed: self.failed + other.failed,
             reopened: self.reopened + other.reopened,
             first_failure: self.first_failure.or(other.first_failure),
+            failed_traces: self.failed_traces.into_iter().chain(other.failed_traces).collect(),
         }
     }
 }
@@ -111,11 +115,14 @@ impl Tally {
 
 impl Background {
     /// Starts clients that send the requests in turn, each on one kept-alive connection, with a pause
-    /// between any two: the machine is to be busy, not overrun.
+    /// between any two: the machine is to be busy, not overrun. Every request has a trace of its own.
     pub fn start(entry: &str, clients: usize, pause: Duration, asks: Vec<Ask>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asks = Arc::new(asks);
         let mut set = JoinSet::new();
+        // Differs from one traffic to the next, so that none has the traces of another.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let began = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         for first in 0..clients {
             let (stop, asks, mut client) = (stop.clone(), asks.clone(), client(entry));
             set.spawn(async move {
@@ -125,9 +132,12 @@ impl Background {
                         break;
                     }
                     tally.sent += 1;
-                    let answer = client.ask(ask).await.map_err(anyhow::Error::from);
+                    let trace = format!("{began:016x}{:016x}", (first as u64) << 48 | tally.sent);
+                    let ask = ask.clone().with("traceparent", format!("00-{trace}-{:016x}-01", tally.sent));
+                    let answer = client.ask(&ask).await.map_err(anyhow::Error::from);
                     if let Err(error) = answer.and_then(|answer| seen(&answer)) {
                         drop(tally.fail(format!("{error:#}")));
+                        tally.failed_traces.insert(trace);
                     }
                     tokio::time::sleep(pause).await;
                 }

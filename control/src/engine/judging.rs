@@ -5,6 +5,7 @@
 //! lost some seconds of counts, which makes it slower and never wrong.
 
 mod answers;
+mod failed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use graylane_analysis::counts::Pick;
 use graylane_analysis::{Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, ServicePlan, Verdict};
 
 use self::answers::Answers;
+use self::failed::Failures;
 use super::Millis;
 use super::seams::Object;
 use super::status::{Exposure, Phase, Status};
@@ -69,6 +71,7 @@ struct Judged {
     weights: Option<BTreeMap<String, u32>>,
     judgement: Judgement,
     answers: Answers,
+    failures: Failures,
 }
 
 // === impl Judging ===
@@ -118,6 +121,7 @@ impl Judging {
             self.judged.insert(object.uid.clone(), Judged::new(status, now));
         }
         let judged = self.judged.get_mut(&object.uid)?;
+        judged.failures.take(counted.told, &counted.expected);
         judged.ledger.expect(counted.expected);
         counted.readings.into_iter().for_each(|reading| judged.ledger.take(reading));
         if now >= judged.judgement.closed_ms.saturating_add(INTERVAL_MS) {
@@ -146,6 +150,7 @@ impl Judged {
             weights: None,
             judgement: Judgement { closed_ms: now, ..Judgement::default() },
             answers: Answers::default(),
+            failures: Failures::new(now),
         }
     }
 
@@ -173,6 +178,9 @@ impl Judged {
             let alpha = if self.judgement.is_braked { BRAKED_ALPHA } else { plan.alpha };
             let mut verdict = evidence.verdict(&Plan { alpha, ..plan.clone() }, now);
             answers::say(&mut verdict, release, analysis, asked, lane);
+            if let Some(fault) = &mut verdict.fault {
+                fault.traces = self.failures.of(fault);
+            }
             let unanswered = self.answers.hold(&mut verdict, analysis, asked, lane, now);
             let judgement = LaneJudgement { verdict, evidence: evidence.clone(), unanswered };
             self.judgement.lanes.insert(lane.clone(), judgement);

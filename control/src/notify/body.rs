@@ -1,5 +1,6 @@
 //! Notices in the forms that receivers read.
 
+use graylane_analysis::Fault;
 use serde_json::{Value, json};
 
 use crate::engine::Millis;
@@ -31,6 +32,8 @@ pub struct Notice {
     pub attempt: u32,
     /// The weights, in words.
     pub weight: String,
+    /// What failed where, of a release that its analysis has failed.
+    pub fault: Option<Fault>,
 }
 
 // === impl Notice ===
@@ -56,7 +59,7 @@ impl Notice {
     }
 
     fn cloud_event(&self) -> Value {
-        json!({
+        let mut event = json!({
             "specversion": "1.0",
             "id": self.id,
             "source": format!("/graylane/{}", self.release),
@@ -71,7 +74,11 @@ impl Notice {
                 "attempt": self.attempt,
                 "weight": self.weight,
             },
-        })
+        });
+        if let Some(fault) = &self.fault {
+            event["data"]["fault"] = json!(fault);
+        }
+        event
     }
 }
 
@@ -94,6 +101,7 @@ mod tests {
             at_ms: 1_800_000_000_000,
             attempt: 1,
             weight: String::new(),
+            fault: None,
         };
         let (_, body) = notice.body(Kind::Slack);
         let text = body["text"].as_str().unwrap();

@@ -69,7 +69,7 @@ fn state(state: FindingState) -> String {
     mark.with(word)
 }
 
-/// What failed where, since when, and how long the way back took.
+/// What failed where and since when, and requests to look at.
 fn blame(failure: &Failure) -> String {
     let place = failure.fault.as_ref().map_or_else(String::new, |fault| {
         let at = if fault.first_bad_ms > 0 {
@@ -79,7 +79,9 @@ fn blame(failure: &Failure) -> String {
         };
         format!(" at {} ({}), {:?}{at}", fault.service, fault.lane, fault.kind)
     });
-    format!("Failed{place}: {}", failure.message)
+    let traces = failure.fault.iter().flat_map(|fault| &fault.traces);
+    let traces: String = traces.map(|trace| format!("\n  trace {trace}")).collect();
+    format!("Failed{place}: {}{traces}", failure.message)
 }
 
 #[cfg(test)]
@@ -97,12 +99,19 @@ mod tests {
             "reason": "orders.shop breaks success rate", "sinceMs": 60_000, "atMs": 60_000, "findings": [finding],
             "evidence": {}}}, "failure": {"lane": "canary", "message": "orders.shop breaks success rate",
             "decidedMs": 61_000, "fault": {"service": "orders.shop", "lane": "canary", "objective": "success rate",
-            "kind": "own", "firstBadMs": 59_000, "n": 50, "failures": 10}}}))
+            "kind": "own", "firstBadMs": 59_000, "n": 50, "failures": 10,
+            "traces": ["0af7651916cd43dd8448eb211c80319c"]}}}))
         .unwrap();
         let text = text(&status, 120_000);
-        for words in
-            ["failed (for 60s)", "orders.shop", "10 of 50", "1 of 450", "10.00% to 35.00%", "Failed at orders.shop"]
-        {
+        for words in [
+            "failed (for 60s)",
+            "orders.shop",
+            "10 of 50",
+            "1 of 450",
+            "10.00% to 35.00%",
+            "Failed at orders.shop",
+            "trace 0af7651916cd43dd8448eb211c80319c",
+        ] {
             assert!(text.contains(words), "no {words:?} in\n{text}");
         }
     }

@@ -69,6 +69,24 @@ fn a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named() {
 }
 
 #[test]
+fn a_verdict_names_requests_that_failed_at_the_hop_it_blames_and_in_this_attempt() {
+    let mut story = story(STEPS, Traffic::of(100.0).failing("payment", "canary", 0.2));
+    let named_by = |status: &Status| status.failure.clone().unwrap().fault.unwrap().traces;
+    let back = story.until("the way back", |status| status.phase == Phase::RolledBack);
+    let failed = |story: &Story| story.world.lock().traffic.as_ref().unwrap().failed["payment.shop"].clone();
+    let (first, earlier) = (named_by(&back), failed(&story));
+    assert!((1..=5).contains(&first.len()) && first.iter().all(|id| earlier.contains(id)), "{first:?}");
+    let told = back.history.iter().find(|entry| entry.reason == "AnalysisFailed").unwrap();
+    assert!(told.message.contains(&first[0]), "{}", told.message);
+
+    story.world.ask("summer", Verb::Retry);
+    let again = story.until("the next way back", |status| status.attempt == 2 && status.phase == Phase::RolledBack);
+    let second = named_by(&again);
+    let all = failed(&story);
+    assert!(!second.is_empty() && second.iter().all(|id| all.contains(id) && !earlier.contains(id)), "{second:?}");
+}
+
+#[test]
 fn a_failing_release_may_ask_to_be_paused_instead() {
     let yaml = format!("{STEPS}  onFailure: pause\n");
     let mut story = story(&yaml, Traffic::of(100.0).failing("orders", "canary", 0.5));

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use graylane::counts::Counted;
+use graylane::counts::failed::{Failed, Spot};
+use graylane::counts::{Counted, Told};
 use graylane_analysis::counts::Pick;
 use graylane_analysis::{Cohort, Direction, Metric, Origin, Reading, Series};
+use graylane_policy::specimen::Specimen;
 
 /// What reaches the gateway, and how it fails.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,11 @@ pub struct Traffic {
     /// Parts of requests and failures that are still to come.
     rests: BTreeMap<(&'static str, &'static str, bool), f64>,
     counters: BTreeMap<&'static str, BTreeMap<Series, u64>>,
+    /// What proxies name of requests that failed in the lane.
+    named: BTreeMap<&'static str, Failed>,
+    /// All that they have named, by service.
+    pub failed: BTreeMap<String, Vec<String>>,
+    ids: u64,
     now: u64,
 }
 
@@ -92,11 +99,26 @@ impl Traffic {
         failures: &[(Option<Origin>, u64)],
     ) {
         self.add(proxy, series(service, lane, direction), requests);
+        let own: u64 =
+            failures.iter().filter(|(origin, _)| *origin != Some(Origin::Downstream)).map(|(_, failures)| failures).sum();
+        if lane == "canary" && own > 0 {
+            self.name(proxy, service, direction);
+        }
         for (origin, failures) in failures {
             let failed =
                 Series { metric: Metric::Failures, origin: *origin, status: None, ..series(service, lane, direction) };
             self.add(proxy, failed, *failures);
         }
+    }
+
+    /// A proxy names one of the requests that just failed.
+    fn name(&mut self, proxy: &'static str, service: &str, direction: Direction) {
+        self.ids += 1;
+        let parent = format!("00-{:032x}-b7ad6b7169203331-01", self.ids);
+        let id = Specimen::of_headers([(&b"traceparent"[..], parent.as_bytes())].into_iter()).expect("a trace");
+        let spot = Spot { service: service.into(), lane: "canary".into(), direction: format!("{direction:?}") };
+        self.named.entry(proxy).or_default().insert(spot, id);
+        self.failed.entry(service.into()).or_default().push(id.to_string());
     }
 
     fn add(&mut self, proxy: &'static str, series: Series, count: u64) {
@@ -124,7 +146,12 @@ impl Traffic {
             series: self.counters.get(proxy).cloned().unwrap_or_default(),
         };
         let readings = if self.silent { Vec::new() } else { PROXIES.iter().map(reading).collect() };
-        Counted { expected, readings }
+        let named = |(proxy, _): &(&str, Option<&str>)| {
+            let failed = self.named.get(proxy).cloned().unwrap_or_default();
+            Told { proxy: (*proxy).to_owned(), epoch: None, failed }
+        };
+        let told = if self.silent { Vec::new() } else { PROXIES.iter().map(named).collect() };
+        Counted { expected, readings, told }
     }
 }
 

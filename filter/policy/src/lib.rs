@@ -37,6 +37,7 @@ pub mod raw;
 pub mod ring;
 mod shape;
 pub mod slots;
+pub mod specimen;
 pub mod trace;
 
 pub use check::MAX_GROUPS;

@@ -47,12 +47,24 @@ pub fn from_b3_trace_id(value: &[u8]) -> Option<TraceId> {
 /// `envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig`), so it differs between the two sides of
 /// one proxy.
 pub fn from_request_id(value: &[u8]) -> Option<TraceId> {
+    uuid(value, Some(b'0'))
+}
+
+/// The same with its version digit, for a person who looks for it in a log of this proxy.
+pub fn from_request_id_as_sent(value: &[u8]) -> Option<TraceId> {
+    uuid(value, None)
+}
+
+/// The digits of a UUID, another one in the place of its version where wanted.
+fn uuid(value: &[u8], version: Option<u8>) -> Option<TraceId> {
     if value.len() != 36 {
         return None;
     }
     let mut digits: Vec<u8> = value.iter().copied().filter(|&byte| byte != b'-').collect();
-    if let Some(version) = digits.get_mut(VERSION_DIGIT).filter(|digit| digit.is_ascii_hexdigit()) {
-        *version = b'0';
+    if let (Some(version), Some(digit)) =
+        (version, digits.get_mut(VERSION_DIGIT).filter(|digit| digit.is_ascii_hexdigit()))
+    {
+        *digit = version;
     }
     if is_hex(&digits, 32) { TraceId::from_hex(&digits) } else { None }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use graylane_analysis::Outcome;
 
+use super::of;
 use crate::demo::console::Console;
 use crate::demo::stage::Stage;
 use crate::demo::traffic::{Background, Tally};
@@ -71,6 +72,10 @@ async fn failing(stage: &mut Stage, console: &mut Console) -> Result<()> {
     let named = fault.map_or("nobody".into(), |fault| format!("{} {} ({:?})", fault.service, fault.lane, fault.kind));
     let right = fault.is_some_and(|fault| fault.service == "orders.shop" && fault.lane == "canary");
     console.check(right, "a release that fails: who is named", named, "orders.shop canary");
+    let traces = fault.map(|fault| fault.traces.as_slice()).unwrap_or_default();
+    let failed = traces.iter().filter(|trace| tally.failed_traces.contains(*trace)).count();
+    let figure = of(failed, traces.len());
+    console.check(failed > 0 && failed == traces.len(), "  its traces, of requests that failed", figure, "all");
     let said = status.history.last().map_or("", |entry| entry.message.as_str());
     console.check(status.weight.is_empty(), "where everybody is then", said, "on stable");
     console.say(&format!("    {} of {} requests failed before that", tally.failed, tally.sent));

@@ -21,6 +21,8 @@ const GROWTH: u32 = 150;
 const BRAKED_MS: Millis = 20_000;
 /// So often in one attempt.
 const RELEASES: u32 = 3;
+/// So many traces are told in one sentence; the status has more.
+const TOLD_TRACES: usize = 3;
 /// The last requests of a lane are waited for this long after the lane is gone.
 const LAST_REQUESTS_MS: Millis = 5_000;
 
@@ -88,10 +90,11 @@ impl Machine<'_> {
             confirmed_ms: None,
             last_lane_ms: None,
         });
+        let told = format!("{message}{}", examples(verdict));
         match release.plan.on_failure {
-            OnFailure::Rollback => self.roll_back("AnalysisFailed", message),
+            OnFailure::Rollback => self.roll_back("AnalysisFailed", told),
             OnFailure::Pause => {
-                self.note("AnalysisFailed", message.clone());
+                self.note("AnalysisFailed", told);
                 self.pause(PauseReason::Failure, message, None);
             }
         }
@@ -236,6 +239,13 @@ impl Machine<'_> {
         );
         texts.join(", ")
     }
+}
+
+/// Where to look for single requests, in words: some of those that failed.
+fn examples(verdict: &Verdict) -> String {
+    let traces = verdict.fault.iter().flat_map(|fault| &fault.traces).take(TOLD_TRACES);
+    let traces: Vec<&str> = traces.map(String::as_str).collect();
+    if traces.is_empty() { String::new() } else { format!("; see traces {}", traces.join(", ")) }
 }
 
 /// What is wrong, said of the hop that is to blame.
