@@ -77,6 +77,7 @@ pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, no
         actions: Vec::new(),
         wake_at: None,
         begins_handover: false,
+        begins_rollback: false,
     };
     machine.status.proxies = machine.proxies();
     match spec {
@@ -102,6 +103,8 @@ struct Machine<'a> {
     leader: Option<&'a str>,
     /// True when a handover begins with this decision: what is seen of workloads is not about it yet.
     begins_handover: bool,
+    /// True when the way back begins with this decision: what proxies are seen to run still has the lanes.
+    begins_rollback: bool,
 }
 
 /// How many proxies a status names.
@@ -136,6 +139,7 @@ impl Machine<'_> {
                     self.hand_over(release);
                 }
             }
+            Phase::RollingBack if self.begins_rollback => {}
             Phase::RollingBack => self.finish_rollback(release.plan.ack_timeout_ms),
             Phase::RolledBack | Phase::Succeeded => self.begin_again(release),
         }
@@ -154,6 +158,7 @@ impl Machine<'_> {
                 self.status.phase = Phase::Invalid;
                 self.status.waiting = None;
             }
+            Phase::RollingBack if self.begins_rollback => {}
             Phase::RollingBack => self.finish_rollback(ACK_TIMEOUT_MS),
             _ => {}
         }
@@ -212,6 +217,7 @@ impl Machine<'_> {
         self.status.exposure = Exposure::Absent;
         self.status.set_table(&SlotTable::all_stable());
         self.status.phase = Phase::RollingBack;
+        self.begins_rollback = true;
         self.status.rollouts.values_mut().for_each(|rollout| rollout.abort = true);
         self.status.pause = None;
         self.status.waiting = None;

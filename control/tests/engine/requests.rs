@@ -1,3 +1,4 @@
+use graylane::build::Side;
 use graylane::engine::request::{Request, Verb};
 use graylane::engine::status::Phase;
 
@@ -71,4 +72,15 @@ fn what_makes_no_sense_is_answered_and_changes_nothing() {
         assert_eq!(last.reason, "Ignored", "{verb:?}");
         assert_eq!(story.status().weight, "canary=5%");
     }
+}
+
+#[test]
+fn an_aborted_release_counts_as_back_only_once_proxies_say_so() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.world.ask("summer", Verb::Abort);
+    story.settle();
+    assert_eq!(story.status().phase, Phase::RollingBack, "what proxies ran before the push proves nothing");
+    assert!(!story.world.lock().is_inert("istio-ingress", Side::Gateway), "a filter is there that can confirm it");
+    story.until_phase(Phase::RolledBack);
 }
