@@ -63,7 +63,7 @@ impl Story {
                 self.headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
             host.request(&headers);
             host.set_number("response|code", 200);
-            let mut stream = Stream::new(Rc::clone(&active));
+            let mut stream = Stream::new(Rc::clone(&active), 1);
             stream.on_request_headers();
             stream.on_response_headers();
             stream.on_log();

@@ -86,6 +86,7 @@ pub fn group(side: Side, running: &Running) -> RawGroup {
         client_marks: client_marks(side, release),
         entry: side.chooses().then(|| entry(running)),
         brake: running.brake.clone().filter(|_| side.chooses()),
+        drain_after_ms: release.plan.drain_after_ms.filter(|_| matches!(side, Side::Gateway | Side::Outbound)),
         lanes: RawLanes {
             names: release.lanes.clone(),
             destinations: release.members.iter().map(|member| destination(member, running)).collect(),

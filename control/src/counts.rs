@@ -2,6 +2,7 @@
 //! answers of Prometheus.
 
 pub mod failed;
+pub mod open;
 pub mod page;
 pub mod prometheus;
 pub mod question;
@@ -10,6 +11,7 @@ pub mod scrape;
 use graylane_analysis::Reading;
 
 use self::failed::Failed;
+use self::open::Open;
 
 /// The counters of a release's proxies, as they were read last.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,10 @@ pub struct Told {
     pub proxy: String,
     /// When its process started, in Unix milliseconds, where known.
     pub epoch: Option<u64>,
+    /// When it was read, in Unix milliseconds by the reader's clock.
+    pub at_ms: u64,
     /// Requests that failed.
     pub failed: Failed,
+    /// Streams that it has open in lanes.
+    pub open: Open,
 }

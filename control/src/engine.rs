@@ -19,6 +19,7 @@ pub mod run;
 pub mod seams;
 pub mod seen;
 pub mod status;
+pub mod streams;
 pub mod verdict;
 
 /// Milliseconds since the Unix epoch.

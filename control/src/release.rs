@@ -29,7 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::analysis::AnalysisSpec;
-use self::plan::{AcknowledgementSpec, CapacitySpec, EntrySpec, OnFailure, Plan, PromotionSpec, StepSpec};
+use self::plan::{AcknowledgementSpec, CapacitySpec, DrainSpec, EntrySpec, OnFailure, Plan, PromotionSpec, StepSpec};
 use self::units::{Span, Time, Weight};
 
 /// The lane that always exists.
@@ -135,6 +135,9 @@ pub struct Spec {
     /// What happens when it fails or cannot go on in time.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// What becomes of streams that are still open in a lane that is gone.
+    #[serde(default)]
+    pub drain: DrainSpec,
     /// When a change counts as arrived.
     #[serde(default)]
     pub acknowledgement: AcknowledgementSpec,

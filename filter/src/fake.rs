@@ -29,6 +29,8 @@ pub struct FakeHost {
     pub shared: Rc<Shared>,
     /// Period of the tick; 0 is off.
     pub tick_ms: Cell<u32>,
+    /// Streams that were closed.
+    pub closed: RefCell<Vec<u32>>,
     /// Log lines.
     pub logs: RefCell<Vec<String>>,
     /// Host calls by name.
@@ -40,6 +42,7 @@ pub struct FakeHost {
 pub struct Shared {
     data: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
     metrics: RefCell<Vec<(String, i64)>>,
+    streams: Cell<u32>,
 }
 
 // === impl Shared ===
@@ -53,6 +56,12 @@ impl Shared {
     /// Names of all metrics.
     pub fn metric_names(&self) -> Vec<String> {
         self.metrics.borrow().iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// A number that no stream has had.
+    pub fn next_stream(&self) -> u32 {
+        self.streams.set(self.streams.get() + 1);
+        self.streams.get()
     }
 
     /// Overwrites a shared-data value, whatever its version.
@@ -184,6 +193,11 @@ impl Host for FakeHost {
 
     fn set_tick_ms(&self, period: u32) {
         self.tick_ms.set(period);
+    }
+
+    fn close_stream(&self, stream: u32, _: u32) {
+        self.count("close_stream");
+        self.closed.borrow_mut().push(stream);
     }
 
     fn log(&self, _: Level, message: &str) {

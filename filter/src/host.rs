@@ -31,6 +31,9 @@ pub trait Host {
     fn configuration(&self) -> Vec<u8>;
     /// Time between ticks of this root context, in milliseconds; 0 turns them off.
     fn set_tick_ms(&self, period: u32);
+    /// Ends a stream as an error does, on both sides, once the callback is over. `root` is the root context
+    /// that asks for it, in whose place further calls are made.
+    fn close_stream(&self, stream: u32, root: u32);
     /// Writes to the proxy's log.
     fn log(&self, level: Level, message: &str);
 }

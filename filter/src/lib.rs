@@ -13,6 +13,7 @@
 
 pub mod brake;
 pub mod cookie;
+pub mod drain;
 pub mod failed;
 #[cfg(any(test, feature = "fake"))]
 #[allow(clippy::indexing_slicing)]

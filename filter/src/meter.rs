@@ -45,8 +45,9 @@ enum Series {
     Lane { group: usize, lane: LaneId, reason: Reason },
     Fallback { group: usize, lane: LaneId },
     Context { group: usize, lane: LaneId, reason: Reason },
-    OpenStreams { group: usize, lane: LaneId },
-    FailedTrace { destination: usize, lane: LaneId, part: u8 },
+    OpenStreams(Version),
+    ClosedStreams(Version),
+    FailedTrace(Version, u8),
 }
 
 // === impl Place ===
@@ -106,17 +107,22 @@ impl Meter {
         self.add(host, policy, Series::Fallback { group, lane: wanted });
     }
 
-    /// Streams open on a lane: one more, or one less.
-    pub fn open_streams(&self, host: &impl Host, policy: &Policy, group: usize, lane: LaneId, offset: i64) {
-        if let Some(id) = self.id(host, policy, Series::OpenStreams { group, lane }) {
+    /// Streams open on a version: one more, or one less.
+    pub fn open_streams(&self, host: &impl Host, policy: &Policy, version: Version, offset: i64) {
+        if let Some(id) = self.id(host, policy, Series::OpenStreams(version)) {
             host.add(id, offset);
         }
     }
 
+    /// A stream that was closed because its lane is gone.
+    pub fn closed_stream(&self, host: &impl Host, policy: &Policy, version: Version) {
+        self.add(host, policy, Series::ClosedStreams(version));
+    }
+
     /// A request that failed in a lane, by its id, in place of the one before.
-    pub fn failed_trace(&self, host: &impl Host, policy: &Policy, (destination, lane): Version, id: &Specimen) {
+    pub fn failed_trace(&self, host: &impl Host, policy: &Policy, version: Version, id: &Specimen) {
         for (part, value) in (0..).zip(id.to_parts()) {
-            if let Some(gauge) = self.id(host, policy, Series::FailedTrace { destination, lane, part }) {
+            if let Some(gauge) = self.id(host, policy, Series::FailedTrace(version, part)) {
                 host.record(gauge, u64::from(value));
             }
         }
@@ -161,20 +167,19 @@ impl Meter {
                 let rest = [("lane", lane), ("source", source_of(reason))];
                 stat_name("graylane_context_total", &[labels, rest].concat())
             }
-            Series::OpenStreams { group, lane } => {
-                let (rollout, lane) = names(policy, group, lane);
-                stat_name("graylane_open_streams", &[("rollout", rollout), ("lane", lane)])
-            }
-            Series::FailedTrace { destination, lane, part } => {
-                let name = ["graylane_failed_trace_", part_name(part)].concat();
-                let [service, rollout, lane] = version(policy, Some(destination), lane);
-                stat_name(&name, &[service, rollout, lane, ("direction", self.direction)])
-            }
+            Series::OpenStreams(version) => self.of_version("graylane_open_streams", policy, version),
+            Series::ClosedStreams(version) => self.of_version("graylane_closed_streams_total", policy, version),
+            Series::FailedTrace(version, part) => self.of_version(part_name(part), policy, version),
         }
     }
 
+    fn of_version(&self, name: &str, policy: &Policy, (destination, lane): Version) -> String {
+        let [service, rollout, lane] = labels(policy, Some(destination), lane);
+        stat_name(name, &[service, rollout, lane, ("direction", self.direction)])
+    }
+
     fn placed(&self, name: &str, policy: &Policy, place: Place, extra: &[(&str, &str)]) -> String {
-        let [service, rollout, lane] = version(policy, place.destination, place.lane);
+        let [service, rollout, lane] = labels(policy, place.destination, place.lane);
         let rest = [("cohort", place.cohort.as_str()), ("direction", self.direction)];
         stat_name(name, &[&[service, rollout, lane][..], &rest[..], extra].concat())
     }
@@ -186,14 +191,14 @@ impl Series {
     fn kind(self) -> MetricKind {
         match self {
             Self::Milliseconds(_) => MetricKind::Histogram,
-            Self::OpenStreams { .. } | Self::FailedTrace { .. } => MetricKind::Gauge,
+            Self::OpenStreams(_) | Self::FailedTrace(..) => MetricKind::Gauge,
             _ => MetricKind::Counter,
         }
     }
 }
 
 /// The labels of a version; of a host that is no member nothing more is known.
-fn version(policy: &Policy, destination: Option<usize>, lane: LaneId) -> [(&'static str, &str); 3] {
+fn labels(policy: &Policy, destination: Option<usize>, lane: LaneId) -> [(&'static str, &str); 3] {
     let destination = destination.and_then(|at| policy.destinations().get(at));
     let (service, rollout, lane) = match destination {
         Some(destination) => {
@@ -207,11 +212,11 @@ fn version(policy: &Policy, destination: Option<usize>, lane: LaneId) -> [(&'sta
 
 fn part_name(part: u8) -> &'static str {
     match part {
-        0 => "0",
-        1 => "1",
-        2 => "2",
-        3 => "3",
-        _ => "check",
+        0 => "graylane_failed_trace_0",
+        1 => "graylane_failed_trace_1",
+        2 => "graylane_failed_trace_2",
+        3 => "graylane_failed_trace_3",
+        _ => "graylane_failed_trace_check",
     }
 }
 

@@ -8,6 +8,7 @@ use graylane_policy::metric::stat_name;
 use graylane_policy::{ConfigError, PodLane, Policy};
 
 use crate::brake::{self, Brakes};
+use crate::drain::Drain;
 use crate::failed::FailedTraces;
 use crate::host::{Host, Level, MetricKind};
 use crate::meter::Meter;
@@ -30,6 +31,8 @@ pub struct Active<H> {
     pub brakes: Brakes,
     /// When failed requests were named last.
     pub failed: FailedTraces,
+    /// Its open calls in lanes, where they may have to be closed.
+    pub drain: Drain,
     /// The lane of the pod this proxy belongs to.
     pub pod: Option<PodLane>,
     /// WORKLOAD_NAME of that pod, or `unknown`.
@@ -37,6 +40,7 @@ pub struct Active<H> {
     document: u64,
     configured_unix_ms: Cell<Option<u64>>,
     ticks: Cell<u32>,
+    is_retired: Cell<bool>,
 }
 
 /// Reads the document the host holds.
@@ -57,11 +61,13 @@ pub fn configure<H: Host>(host: &Rc<H>) -> Result<Active<H>, ConfigError> {
         meter: Meter::new(&policy, &workload),
         brakes: Brakes::new(&policy),
         failed: FailedTraces::default(),
+        drain: Drain::default(),
         pod,
         workload,
         document: seed_of(&String::from_utf8_lossy(&json)),
         configured_unix_ms: Cell::new(None),
         ticks: Cell::new(0),
+        is_retired: Cell::new(false),
         policy,
     })
 }
@@ -122,12 +128,33 @@ impl<H: Host> Active<H> {
     /// This document is in force on this VM again, after another one was.
     pub fn resume(&self) {
         self.configured_unix_ms.set(None);
+        self.is_retired.set(false);
         self.brakes.set_retired(false);
         self.host.set_tick_ms(roster::FIRST_TICK_MS);
     }
 
+    /// One tick of a document in whose place another one is in force, or none. It speaks for the VM no more,
+    /// and is only ticked on while calls may have to be closed whose lane is gone. `root` is its own context.
+    pub fn linger(&self, root: u32, in_force: Option<&Policy>) {
+        let was_retired = self.is_retired.get();
+        if !was_retired {
+            self.retire();
+        }
+        let now = self.host.now_ns() / 1_000_000;
+        for (stream, version) in self.drain.due(&self.policy, in_force, now) {
+            self.host.close_stream(stream, root);
+            self.meter.closed_stream(&*self.host, &self.policy, version);
+        }
+        match (was_retired, self.drain.is_empty()) {
+            (false, false) => self.host.set_tick_ms(roster::TICK_MS),
+            (true, true) => self.host.set_tick_ms(0),
+            _ => {}
+        }
+    }
+
     /// The end of this document on this VM. The host would go on ticking a root that is gone.
     pub fn retire(&self) {
+        self.is_retired.set(true);
         self.brakes.set_retired(true);
         self.brakes.settle(&*self.host, &self.policy);
         self.host.set_tick_ms(0);

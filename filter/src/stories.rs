@@ -10,6 +10,7 @@ use crate::stream::Stream;
 
 mod braking;
 mod counting;
+mod draining;
 mod failing;
 mod routing;
 mod workers;
@@ -66,7 +67,8 @@ impl Proxy {
     fn begin(&self, headers: &[(&str, &str)]) -> Stream<FakeHost> {
         let bytes: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
         self.host.request(&bytes);
-        let mut stream = Stream::new(Rc::clone(&self.active));
+        let id = self.host.shared.next_stream();
+        let mut stream = Stream::new(Rc::clone(&self.active), id);
         stream.on_request_headers();
         stream
     }

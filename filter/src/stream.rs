@@ -9,7 +9,7 @@ use graylane_policy::trace::TraceId;
 use graylane_policy::{Decision, Inputs};
 
 use crate::host::Host;
-use crate::meter::Place;
+use crate::meter::{Place, Version};
 use crate::ring::{self, Origin};
 use crate::root::Active;
 use crate::{cookie, pairs};
@@ -17,6 +17,7 @@ use crate::{cookie, pairs};
 /// A request and the document it began with.
 pub struct Stream<H> {
     active: Rc<Active<H>>,
+    id: u32,
     begun: Option<Begun>,
 }
 
@@ -35,9 +36,9 @@ struct Begun {
 // === impl Stream ===
 
 impl<H: Host> Stream<H> {
-    /// A stream that has seen nothing yet.
-    pub fn new(active: Rc<Active<H>>) -> Self {
-        Self { active, begun: None }
+    /// A stream that has seen nothing yet, with the host's number for it.
+    pub fn new(active: Rc<Active<H>>, id: u32) -> Self {
+        Self { active, id, begun: None }
     }
 
     /// Request headers: gather the facts, decide, write what differs.
@@ -70,6 +71,9 @@ impl<H: Host> Stream<H> {
         inputs.note = note.as_ref();
         let decision = active.policy.decide(&inputs);
         active.carry_out(&decision, &inputs);
+        if let Some(version) = active.called(&Place::of(&decision)) {
+            active.drain.begin(self.id, &active.policy, version);
+        }
         self.begun = Some(Begun::new(&active, &inputs, &decision, trace, at_ns));
     }
 
@@ -89,7 +93,9 @@ impl<H: Host> Stream<H> {
         if counts {
             active.count_open(&begun.place, -1);
         }
-        if begun.is_mirror || (!counts && begun.samples.is_empty()) {
+        // What was closed from here says nothing of the version.
+        let was_closed = active.drain.end(self.id);
+        if was_closed || begun.is_mirror || (!counts && begun.samples.is_empty()) {
             return;
         }
         let end_ns = active.host.now_ns();
@@ -162,10 +168,15 @@ impl<H: Host> Active<H> {
     }
 
     fn count_open(&self, place: &Place, offset: i64) {
-        let destination = place.destination.and_then(|at| self.policy.destinations().get(at));
-        if let Some(destination) = destination.filter(|_| !place.lane.is_stable()) {
-            self.meter.open_streams(&*self.host, &self.policy, destination.group(), place.lane, offset);
+        if let Some(destination) = place.destination.filter(|_| !place.lane.is_stable()) {
+            self.meter.open_streams(&*self.host, &self.policy, (destination, place.lane), offset);
         }
+    }
+
+    /// The version that is called from here; where it is served, its callers see to its streams.
+    fn called(&self, place: &Place) -> Option<Version> {
+        let calls = self.policy.role() != Role::Inbound && !self.policy.is_entry_only();
+        place.destination.filter(|_| calls).map(|destination| (destination, place.lane))
     }
 
     fn count(&self, begun: &Begun, end_ns: u64, status: u16, outcome: Outcome) {

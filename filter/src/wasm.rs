@@ -4,7 +4,7 @@ mod host;
 mod raw;
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -19,7 +19,7 @@ thread_local! {
     static HOST: Rc<EnvoyHost> = Rc::new(EnvoyHost::default());
     // The root context in force for each plugin (root id) of this VM. Older ones live on until their
     // last stream ends, and must not speak for the VM any more. By role label, of which there are four.
-    static IN_FORCE: RefCell<Vec<(&'static str, u32)>> = RefCell::default();
+    static IN_FORCE: RefCell<Vec<InForce>> = RefCell::default();
 }
 
 // The macro writes an exported function without documentation.
@@ -37,18 +37,33 @@ struct Root {
 
 struct Http(Stream<EnvoyHost>);
 
+/// A root context that speaks for the VM, for one role.
+struct InForce {
+    label: &'static str,
+    root: u32,
+    // Gone with its root context, as when the config of proxies was replaced by one without the module.
+    active: Weak<Active<EnvoyHost>>,
+}
+
+/// The document that speaks for a role now.
+fn in_force(label: &str) -> Option<Rc<Active<EnvoyHost>>> {
+    IN_FORCE.with_borrow(|roots| roots.iter().find(|one| one.label == label)?.active.upgrade())
+}
+
 // === impl Root ===
 
 impl Root {
     fn is_in_force(&self, active: &Active<EnvoyHost>) -> bool {
-        IN_FORCE.with_borrow(|roots| roots.contains(&(active.policy.role_label(), self.id)))
+        let label = active.policy.role_label();
+        IN_FORCE.with_borrow(|roots| roots.iter().any(|one| one.label == label && one.root == self.id))
     }
 
-    fn come_into_force(&self, active: &Active<EnvoyHost>) {
+    fn come_into_force(&self, active: &Rc<Active<EnvoyHost>>) {
         let label = active.policy.role_label();
+        let mine = InForce { label, root: self.id, active: Rc::downgrade(active) };
         IN_FORCE.with_borrow_mut(|roots| {
-            roots.retain(|(other, _)| *other != label);
-            roots.push((label, self.id));
+            roots.retain(|other| other.label != label);
+            roots.push(mine);
         });
     }
 }
@@ -67,8 +82,9 @@ impl RootContext for Root {
         let host = HOST.with(Rc::clone);
         match configure(&host) {
             Ok(active) => {
+                let active = Rc::new(active);
                 self.come_into_force(&active);
-                self.active = Some(Rc::new(active));
+                self.active = Some(active);
                 true
             }
             // Told and counted by `configure`; false makes Envoy keep the last good document.
@@ -81,11 +97,12 @@ impl RootContext for Root {
         if self.is_in_force(active) {
             active.tick(active.host.vm());
         } else {
-            active.retire();
+            let in_force = in_force(active.policy.role_label());
+            active.linger(self.id, in_force.as_deref().map(|other| &other.policy));
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, stream: u32) -> Option<Box<dyn HttpContext>> {
         // Envoy creates streams only after a document was accepted, so there always is one.
         let active = self.active.as_ref().map(Rc::clone)?;
         // A document pushed again while its first streams are still open gets its old root context
@@ -94,7 +111,7 @@ impl RootContext for Root {
             self.come_into_force(&active);
             active.resume();
         }
-        Some(Box::new(Http(Stream::new(active))))
+        Some(Box::new(Http(Stream::new(active, stream))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -7,6 +7,7 @@ mod carried_routes;
 mod cart;
 mod compose;
 mod configs;
+mod draining;
 mod entries;
 mod expiry;
 mod fields;

@@ -32,6 +32,7 @@ pub struct Metrics {
     step: Family<OfRelease, Gauge>,
     acknowledged: Family<OfRelease, Gauge<f64, AtomicU64>>,
     expected: Family<OfRelease, Gauge<i64, AtomicI64>>,
+    streams: Family<OfRelease, Gauge>,
     /// The releases that series were made of, by id.
     known: Mutex<HashMap<String, Arc<Object>>>,
 }
@@ -99,6 +100,7 @@ impl Metrics {
             step: Family::default(),
             acknowledged: Family::default(),
             expected: Family::default(),
+            streams: Family::default(),
             known: Mutex::default(),
         };
         metrics.register();
@@ -123,6 +125,8 @@ impl Metrics {
         let share = "Share of the expected proxies that run the last change";
         registry.register("release_acknowledged_ratio", share, self.acknowledged.clone());
         registry.register("release_proxies", "Proxies that shall run a release", self.expected.clone());
+        let streams = "Streams that are still open in lanes that were withdrawn";
+        registry.register("release_withdrawn_streams", streams, self.streams.clone());
     }
 
     /// The exposition in OpenMetrics text.
@@ -192,6 +196,7 @@ impl Metrics {
                 self.step.remove(&of_release);
                 self.acknowledged.remove(&of_release);
                 self.expected.remove(&of_release);
+                self.streams.remove(&of_release);
             }
         }
     }
@@ -209,6 +214,12 @@ impl Metrics {
         let share = f64::from(acknowledged) / f64::from(expected.max(1));
         self.acknowledged.get_or_create(&of_release).set(share);
         self.expected.get_or_create(&of_release).set(i64::from(expected));
+        let left = status.streams.as_ref().and_then(|streams| streams.left);
+        if let Some(left) = left.and_then(|left| i64::try_from(left).ok()) {
+            self.streams.get_or_create(&of_release).set(left);
+        } else {
+            self.streams.remove(&of_release);
+        }
     }
 
     /// Series whose labels tell of the state: there must be none of a state that is over.

@@ -9,6 +9,7 @@ use graylane_analysis::{Reading, Series};
 use tokio::sync::Semaphore;
 
 use super::failed::{Failed, Parts};
+use super::open::{Open, Streams};
 use super::page::{Line, Page, text_lines};
 use super::{Counted, Told};
 use crate::http::{Ask, Client, HttpError};
@@ -22,10 +23,10 @@ const INTEREST: Duration = Duration::from_secs(15);
 /// Readings at the same time.
 const AT_ONCE: usize = 32;
 /// Only what is judged by: a full page of a busy proxy is megabytes. The regular expression is
-/// `graylane_((requests|failures|slow_requests|lane|context)_total|failed_trace)|^server\.uptime$`, each
-/// with its labels behind it.
-const FILTER: &str = "graylane_%28%28requests%7Cfailures%7Cslow_requests%7Clane%7Ccontext%29_total%7Cfailed_trace%29\
-                      %7C%5Eserver%5C.uptime%24";
+/// `graylane_((requests|failures|slow_requests|lane|context)_total|failed_trace|open_streams)|^server\.uptime$`,
+/// each with its labels behind it.
+const FILTER: &str = "graylane_%28%28requests%7Cfailures%7Cslow_requests%7Clane%7Ccontext%29_total%7Cfailed_trace\
+                      %7Copen_streams%29%7C%5Eserver%5C.uptime%24";
 
 /// The form of a proxy's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,7 @@ struct Read {
     epoch: Option<u64>,
     rollouts: BTreeMap<String, BTreeMap<Series, u64>>,
     failed: BTreeMap<String, Failed>,
+    open: BTreeMap<String, Open>,
 }
 
 /// Why a page cannot be read.
@@ -193,9 +195,9 @@ fn now_ms() -> u64 {
 impl Read {
     fn of_lines<'a>(at_ms: u64, uptime: Option<u64>, lines: impl Iterator<Item = Line<'a>>) -> Self {
         let mut rollouts: BTreeMap<String, BTreeMap<Series, u64>> = BTreeMap::new();
-        let mut failed = Parts::default();
+        let (mut failed, mut open) = (Parts::default(), Streams::default());
         for line in lines {
-            if failed.take(&line) {
+            if failed.take(&line) || open.take(&line) {
                 continue;
             }
             let label = |wanted: &str| line.labels.get(wanted).map(String::as_str);
@@ -204,12 +206,13 @@ impl Read {
             *rollouts.entry(rollout.to_owned()).or_default().entry(series).or_default() += line.value;
         }
         let epoch = uptime.map(|seconds| at_ms.saturating_sub(seconds.saturating_mul(1000)));
-        Self { at_ms, epoch, rollouts, failed: failed.put_together() }
+        Self { at_ms, epoch, rollouts, failed: failed.put_together(), open: open.0 }
     }
 
     fn told(&self, rollout: &str, target: &Target) -> Told {
         let failed = self.failed.get(rollout).cloned().unwrap_or_default();
-        Told { proxy: target.proxy.clone(), epoch: self.epoch, failed }
+        let open = self.open.get(rollout).cloned().unwrap_or_default();
+        Told { proxy: target.proxy.clone(), epoch: self.epoch, at_ms: self.at_ms, failed, open }
     }
 
     fn of(&self, rollout: &str, target: &Target) -> Reading {

@@ -12,6 +12,7 @@ mod handover;
 mod judgement;
 mod requests;
 mod steps;
+mod streams;
 mod words;
 
 use graylane_policy::slots::SlotTable;
@@ -86,6 +87,7 @@ pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, no
         Ok(release) => machine.go_on(release),
     }
     machine.refresh_judgement(status);
+    machine.count_streams(status, spec.as_ref().ok());
     machine.abort_rollouts();
     machine.status.message = words::message(spec.as_ref().ok(), &machine.status);
     conditions::set(&mut machine.status, spec, now);

@@ -14,6 +14,7 @@ use super::documents::Basis;
 use super::owners::Owner;
 use super::seams::{Object, Place};
 use super::status::{Exposure, Status, WaitReason};
+use super::streams::Streams;
 
 /// A release that has begun and in which nothing happens is looked at this often all the same.
 const REST_MS: Millis = 5_000;
@@ -110,7 +111,8 @@ fn lasts(object: &Object, status: &Status) -> Lasts {
     let waits = status.waiting.as_ref().is_some_and(|waiting| waiting.reason == WaitReason::GroupBusy);
     let leader = object.spec.as_ref().ok().and_then(|release| release.plan.leader.as_ref());
     let heeds_rollouts = leader.is_some() || status.rollouts.values().any(|rollout| rollout.abort);
-    if object.deleting || heeds_rollouts || status.exposure != Exposure::Absent {
+    let counts_streams = status.streams.as_ref().is_some_and(Streams::is_counted);
+    if object.deleting || heeds_rollouts || counts_streams || status.exposure != Exposure::Absent {
         Lasts::WhileTheGroundDoes
     } else if status.phase.is_finished() {
         Lasts::UntilAsked

@@ -1,6 +1,7 @@
 //! Whether a status is worth writing: each write costs an API server and everybody who watches.
 
 use super::status::{Condition, Status, Waiting};
+use super::streams::Streams;
 
 /// What is new in a status.
 #[derive(PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(super) fn news(before: &Status, after: &Status) -> News {
         conditions: status.conditions.iter().map(|one| Condition { message: String::new(), ..one.clone() }).collect(),
         waiting: status.waiting.clone().map(|waiting| Waiting { message: String::new(), ..waiting }),
         generation: 0,
+        streams: status.streams.clone().map(|streams| Streams { left: None, services: Default::default(), ..streams }),
         // Evidence that grows is put in the status only as often as it is worth it.
         ..status.clone()
     };

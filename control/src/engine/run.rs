@@ -23,6 +23,7 @@ pub use super::pass::Pass;
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase};
+use super::streams::told_since;
 use crate::api::record::Record;
 use crate::counts::question::Asked;
 use crate::notify::Notices;
@@ -177,6 +178,9 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         if !object.status.phase.is_finished() {
             seen.problems = self.ground.problems(release);
             seen.arrival = self.arrival(object, release, &places);
+        }
+        if let Some(streams) = object.status.streams.as_ref().filter(|streams| streams.is_counted()) {
+            seen.streams = told_since(&self.ground.counts(release), streams.since_ms);
         }
         if object.status.phase == Phase::Promoting {
             let handover = object.status.handover.clone().unwrap_or_default();

@@ -37,6 +37,9 @@ pub struct Seen {
     pub arrival: Arrival,
     /// What the counts say, where the release is judged.
     pub judgement: Option<Judgement>,
+    /// Streams that are open in its lanes by service, once every proxy has told of them since the lanes were
+    /// withdrawn.
+    pub streams: Option<BTreeMap<String, u64>>,
     /// How far the stable workloads are with the version that the handover gives them, by service.
     pub workloads: BTreeMap<String, Workload>,
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Millis;
 use super::rollout::RolloutStatus;
+use super::streams::Streams;
 use super::verdict::{Brake, Failure, LaneAnalysis};
 use crate::build::Version;
 
@@ -81,6 +82,9 @@ pub struct Status {
     /// Why the analysis took it back or paused it, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Streams that are still open in its lanes since those were withdrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<Streams>,
     /// The Rollouts of its members and the versions that this attempt is about, by service.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rollouts: BTreeMap<String, RolloutStatus>,

@@ -201,6 +201,7 @@ fn bare(id: &str) -> Release {
         holdback: 0,
         bake_ms: 0,
         on_failure: OnFailure::Rollback,
+        drain_after_ms: None,
         quorum: WHOLE,
         ack_timeout_ms: 0,
         capacity_floor: 0,

@@ -134,6 +134,28 @@ pub enum OnFailure {
     Pause,
 }
 
+/// What becomes of streams (web sockets, server-sent events, long calls) that are still open in a lane after
+/// it was withdrawn: rolled back, handed over, or taken out of the release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DrainSpec {
+    /// Whether they are left alone or closed. They are counted in either case.
+    pub streams: DrainStreams,
+    /// How long they have after the lane is gone, where they are closed.
+    pub after: Span,
+}
+
+/// What becomes of open streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DrainStreams {
+    /// They last as long as the lane's pods and their clients let them.
+    #[default]
+    Keep,
+    /// The proxy that made the call ends it; a client that comes back is served by stable.
+    Close,
+}
+
 /// When a pushed change counts as arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -200,6 +222,8 @@ pub struct Plan {
     pub bake_ms: u64,
     /// What happens when it fails.
     pub on_failure: OnFailure,
+    /// Milliseconds after which a stream whose lane is gone is closed; never where `None`.
+    pub drain_after_ms: Option<u64>,
     /// Share of 10,000 of the expected proxies that has to run a change.
     pub quorum: u32,
     /// Milliseconds a raise waits for them.
@@ -226,6 +250,12 @@ impl Default for PromotionSpec {
 impl Default for AutoSpec {
     fn default() -> Self {
         Self { from: Weight("1%".into()), to: Weight("100%".into()) }
+    }
+}
+
+impl Default for DrainSpec {
+    fn default() -> Self {
+        Self { streams: DrainStreams::default(), after: Span("30s".into()) }
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Auto, AutoSpec, Plan, PromotionSpec, PromotionStrategy, Step, StepSpec};
+use super::plan::{Auto, AutoSpec, DrainSpec, DrainStreams, Plan, PromotionSpec, PromotionStrategy, Step, StepSpec};
 use super::units::{WHOLE, Weight, percent};
 use super::validate::Checker;
 use super::{STABLE, Spec, rules};
 
 /// More than this on stable would leave too little to promote.
 const MAX_HOLDBACK: u32 = 500;
+/// No proxy takes a longer one.
+const MAX_DRAIN_MS: u64 = 86_400_000;
 
 // === impl Checker ===
 
@@ -37,12 +39,22 @@ impl Checker<'_> {
             holdback: self.holdback(&spec.promotion),
             bake_ms: self.span("spec.promotion.bake", &spec.promotion.bake),
             on_failure: spec.on_failure,
+            drain_after_ms: self.drain(&spec.drain),
             quorum: self.weight("spec.acknowledgement.quorum", &acknowledgement.quorum),
             ack_timeout_ms: self.span("spec.acknowledgement.timeout", &acknowledgement.timeout),
             capacity_floor: self.weight("spec.capacity.floor", &spec.capacity.floor),
             entry,
             analysis,
         }
+    }
+
+    fn drain(&mut self, drain: &DrainSpec) -> Option<u64> {
+        let path = "spec.drain.after";
+        let after_ms = self.span(path, &drain.after);
+        if after_ms > MAX_DRAIN_MS {
+            self.add(path, format!("`{}` is longer than a day", drain.after.0), "write at most `24h`");
+        }
+        (drain.streams == DrainStreams::Close).then_some(after_ms)
     }
 
     fn holdback(&mut self, promotion: &PromotionSpec) -> u32 {

@@ -5,6 +5,7 @@ use super::mark::Mark;
 use super::{steps, times};
 use crate::engine::Millis;
 use crate::engine::status::{ProxyCount, Status, Waiting};
+use crate::engine::streams::Streams;
 use crate::release::STABLE;
 use crate::release::units::percent;
 
@@ -27,6 +28,7 @@ pub fn head(kept: &Kept, now: Millis, wide: bool) -> Vec<(&'static str, String)>
     add("Step", steps::progress(kept));
     add("Weights", weights(kept));
     add("Proxies", proxies(&status.proxies));
+    add("Streams", status.streams.as_ref().map(streams).unwrap_or_default());
     if wide {
         add("Attempt", status.attempt.to_string());
         add("Salt", status.salt.clone());
@@ -93,6 +95,14 @@ fn proxies(count: &ProxyCount) -> String {
         more => format!(" and {more} more"),
     };
     format!("{words}; missing: {}{rest}", count.missing.join(", "))
+}
+
+/// What outlives the lanes.
+fn streams(streams: &Streams) -> String {
+    match streams.words() {
+        words if words.is_empty() => words,
+        words => format!("{words} in lanes withdrawn at {}", times::at(streams.since_ms)),
+    }
 }
 
 fn request(kept: &Kept) -> String {

@@ -27,6 +27,8 @@ pub struct Traffic {
     named: BTreeMap<&'static str, Failed>,
     /// All that they have named, by service.
     pub failed: BTreeMap<String, Vec<String>>,
+    /// Streams that proxies have open in the lane, by service.
+    pub open: BTreeMap<&'static str, BTreeMap<String, u64>>,
     ids: u64,
     now: u64,
 }
@@ -99,8 +101,11 @@ impl Traffic {
         failures: &[(Option<Origin>, u64)],
     ) {
         self.add(proxy, series(service, lane, direction), requests);
-        let own: u64 =
-            failures.iter().filter(|(origin, _)| *origin != Some(Origin::Downstream)).map(|(_, failures)| failures).sum();
+        let own: u64 = failures
+            .iter()
+            .filter(|(origin, _)| *origin != Some(Origin::Downstream))
+            .map(|(_, failures)| failures)
+            .sum();
         if lane == "canary" && own > 0 {
             self.name(proxy, service, direction);
         }
@@ -148,7 +153,8 @@ impl Traffic {
         let readings = if self.silent { Vec::new() } else { PROXIES.iter().map(reading).collect() };
         let named = |(proxy, _): &(&str, Option<&str>)| {
             let failed = self.named.get(proxy).cloned().unwrap_or_default();
-            Told { proxy: (*proxy).to_owned(), epoch: None, failed }
+            let open = self.open.get(proxy).cloned().unwrap_or_default();
+            Told { proxy: (*proxy).to_owned(), epoch: None, at_ms: self.now, failed, open }
         };
         let told = if self.silent { Vec::new() } else { PROXIES.iter().map(named).collect() };
         Counted { expected, readings, told }

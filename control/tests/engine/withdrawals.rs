@@ -1,7 +1,9 @@
 use graylane::build::Side;
+use graylane::engine::request::Verb;
 use graylane::engine::status::Phase;
 
 use crate::story::{Story, TWO_STEPS};
+use crate::traffic::Traffic;
 
 #[test]
 fn a_deleted_release_leaves_only_once_every_proxy_runs_without_it() {
@@ -125,4 +127,85 @@ fn one_that_has_ended_asks_for_nothing_once_its_config_is_taken_away() {
     story.restart();
     story.wait(60_000);
     assert!(story.world.lock().held.is_empty(), "{:?}", story.world.lock().held);
+}
+
+fn with_streams(yaml: &str) -> Story {
+    let story = Story::of(yaml);
+    let mut traffic = Traffic::of(0.0);
+    traffic.open.insert("gateway-1", [("orders.shop".to_owned(), 2)].into());
+    traffic.open.insert("orders-canary", [("payment.shop".to_owned(), 1)].into());
+    story.world.lock().traffic = Some(traffic);
+    story
+}
+
+fn end_streams(story: &Story) {
+    story.world.lock().traffic.as_mut().unwrap().open.clear();
+}
+
+#[test]
+fn streams_that_outlive_their_lane_are_told_and_counted_until_the_last_has_ended() {
+    let mut story = with_streams(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.wait(1_000);
+    assert_eq!(story.status().streams, None, "the lane is there");
+    story.world.ask("summer", Verb::Abort);
+    story.until_phase(Phase::RolledBack);
+    let told = "3 streams are left (orders.shop 2, payment.shop 1)";
+    story.wait(60_000);
+    let messages = story.status().history.into_iter().filter(|entry| entry.reason == "StreamsLeft");
+    assert_eq!(messages.map(|entry| entry.message).collect::<Vec<_>>(), [told], "once");
+    let streams = story.status().streams.unwrap();
+    assert_eq!((streams.left, streams.until_ms, streams.words().as_str()), (Some(3), None, told));
+
+    let before = story.world.lock().writes;
+    end_streams(&story);
+    story.wait(5_000);
+    let status = story.status();
+    let streams = status.streams.clone().unwrap();
+    assert!(streams.left == Some(0) && streams.until_ms.is_some() && streams.words().is_empty(), "{streams:?}");
+    assert!(status.history.iter().any(|entry| entry.reason == "StreamsEnded"));
+    story.wait(600_000);
+    assert!(story.world.lock().writes <= before + 2, "and then nobody looks any more");
+}
+
+#[test]
+fn streams_that_never_end_are_counted_for_a_while() {
+    let mut story = with_streams(TWO_STEPS);
+    story.until_weight("canary=5%");
+    story.world.ask("summer", Verb::Abort);
+    story.until_phase(Phase::RolledBack);
+    story.wait(620_000);
+    let status = story.status();
+    let streams = status.streams.clone().unwrap();
+    assert!(streams.left == Some(3) && streams.until_ms.is_some(), "{streams:?}");
+    assert!(status.history.iter().all(|entry| entry.reason != "StreamsEnded"));
+    story.world.ask("summer", Verb::Retry);
+    story.until_weight("canary=5%");
+    assert_eq!(story.status().streams, None, "the lane is there again");
+}
+
+#[test]
+fn a_handover_tells_of_streams_that_the_lane_still_has() {
+    let yaml = TWO_STEPS.replace("{duration: 30s}", "{duration: 1s}").replace("{pause: {}}, ", "");
+    let mut story = with_streams(&yaml);
+    story.until_phase(Phase::Succeeded);
+    story.wait(2_500);
+    assert_eq!(story.status().streams.unwrap().left, Some(3));
+    end_streams(&story);
+    story.until("the last one", |status| status.history.iter().any(|entry| entry.reason == "StreamsEnded"));
+}
+
+#[test]
+fn only_callers_close_streams_and_only_when_told_to() {
+    let told = |yaml: &str| {
+        let mut story = Story::of(yaml);
+        story.until_weight("canary=5%");
+        story.wait(1_000);
+        let world = story.world.lock();
+        let places = [("istio-ingress", Side::Gateway), ("shop", Side::Outbound), ("shop", Side::Inbound)];
+        places.map(|(namespace, side)| world.groups(namespace, side)[0].drain_after_ms)
+    };
+    assert_eq!(told(TWO_STEPS), [None; 3]);
+    assert_eq!(told(&format!("{TWO_STEPS}  drain: {{after: 5s}}\n")), [None; 3], "a time alone asks for nothing");
+    assert_eq!(told(&format!("{TWO_STEPS}  drain: {{streams: close}}\n")), [Some(30_000), Some(30_000), None]);
 }

@@ -66,6 +66,7 @@ pub struct Group {
     pub(crate) client_marks: ClientMarks,
     pub(crate) entry: Option<Entry>,
     pub(crate) brake: Option<Brake>,
+    pub(crate) drain_after_ms: Option<u64>,
     /// Names by [`LaneId`]; the first is `stable`.
     pub(crate) lanes: Vec<String>,
     pub(crate) trace: Option<Trace>,
@@ -308,6 +309,11 @@ impl Group {
     /// Its local brake.
     pub fn brake(&self) -> Option<&Brake> {
         self.brake.as_ref()
+    }
+
+    /// How long after its lane is gone an open call in it is closed, in milliseconds; never where `None`.
+    pub fn drain_after_ms(&self) -> Option<u64> {
+        self.drain_after_ms
     }
 
     /// The cookie this group issues.

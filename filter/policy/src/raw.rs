@@ -75,6 +75,10 @@ pub struct RawGroup {
     /// The local brake. Absent: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brake: Option<RawBrake>,
+    /// Calls that are still open in a lane so many milliseconds after it is gone from the config are closed by
+    /// whoever made them. Absent: they last as long as they last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_after_ms: Option<u64>,
     /// What every hop needs to keep a request in its lane.
     pub lanes: RawLanes,
 }

@@ -161,7 +161,7 @@ fn a_fallback_is_counted_by_the_caller() {
 #[test]
 fn open_streams_on_a_lane_go_up_and_down() {
     let sidecar = Proxy::new(&document("outbound"));
-    let gauge = stat("graylane_open_streams{rollout=shop/summer,lane=canary}");
+    let gauge = stat("graylane_open_streams{service=orders.shop,rollout=shop/summer,lane=canary,direction=outbound}");
     let first = sidecar.begin(&[(":authority", "orders"), ("x-release-stage", "canary")]);
     let second = sidecar.begin(&[(":authority", "orders"), ("x-release-stage", "canary")]);
     assert_eq!(sidecar.metric(&gauge), 2);

@@ -110,6 +110,14 @@ impl Host for EnvoyHost {
         let _ = hostcalls::set_tick_period(Duration::from_millis(u64::from(period)));
     }
 
+    fn close_stream(&self, stream: u32, root: u32) {
+        // A stream that is gone cannot be closed, and nothing else may be in its place.
+        if hostcalls::set_effective_context(stream).is_ok() {
+            let _ = hostcalls::reset_http_request();
+        }
+        let _ = hostcalls::set_effective_context(root);
+    }
+
     fn log(&self, level: Level, message: &str) {
         let level = match level {
             Level::Error => LogLevel::Error,

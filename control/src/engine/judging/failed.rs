@@ -33,7 +33,7 @@ impl Failures {
 
     /// Takes what proxies name now. Whatever is not expected any more is forgotten.
     pub(super) fn take(&mut self, told: Vec<Told>, expected: &[String]) {
-        for Told { proxy, epoch, failed } in told {
+        for Told { proxy, epoch, failed, .. } in told {
             let is_new = epoch.is_some_and(|epoch| epoch >= self.began_ms);
             match self.known.get(&proxy) {
                 Some(before) => {
@@ -80,7 +80,7 @@ mod tests {
 
     fn named(proxy: &str, epoch: Option<u64>, at: u8) -> Told {
         let spot = Spot { service: "orders.shop".into(), lane: "canary".into(), direction: "gateway".into() };
-        Told { proxy: proxy.into(), epoch, failed: [(spot, id(at))].into() }
+        Told { proxy: proxy.into(), epoch, at_ms: 0, failed: [(spot, id(at))].into(), open: BTreeMap::new() }
     }
 
     fn fault(kind: FaultKind) -> Fault {

@@ -67,6 +67,7 @@ fn carrying(header: &str) -> RawConfig {
         client_marks: None,
         entry: None,
         brake: None,
+        drain_after_ms: None,
         lanes: RawLanes { names: vec!["canary".to_owned()], destinations: Vec::new(), trace: None },
     };
     RawConfig { version: VERSION, generation: 1, role: Role::Gateway, entry_only: false, groups: vec![group] }

@@ -21,6 +21,8 @@ use super::{entry, names};
 const MAX_LANES: usize = 1_000;
 /// Most latency objectives of a destination.
 const MAX_OBJECTIVES: usize = 8;
+/// Longest time that calls may outlive their lane where they are closed at all: a day.
+const MAX_DRAIN_MS: u64 = 86_400_000;
 /// Evidence a brake may ask for: a chance of 5 in 100, or of one in 10^15.
 const EVIDENCE: RangeInclusive<u64> = 20..=1_000_000_000_000_000;
 
@@ -56,6 +58,7 @@ impl Place<'_> {
             baggage_key: group.baggage.then(|| format!("graylane.{}", group.name)),
             client_marks: self.client_marks(group),
             trace: group.lanes.trace.as_ref().map(|trace| self.trace(trace)),
+            drain_after_ms: self.drain_after_ms(group),
             brake: group.brake.as_ref().map(|raw| self.brake(raw, group, &lanes, entry.as_ref())),
             entry,
             lanes,
@@ -151,6 +154,17 @@ impl Place<'_> {
             &"write 100 to 600000",
         );
         Trace { workloads: raw.workloads.clone(), ttl_ms: raw.ttl_ms }
+    }
+
+    fn drain_after_ms(&mut self, group: &RawGroup) -> Option<u64> {
+        let after_ms = group.drain_after_ms?;
+        self.problems.require(
+            after_ms <= MAX_DRAIN_MS,
+            &self.path.key("drainAfterMs"),
+            &format_args!("{after_ms} ms is longer than anybody waits for a lane to be empty"),
+            &"write at most a day, 86400000",
+        );
+        Some(after_ms)
     }
 
     fn brake(&mut self, raw: &RawBrake, group: &RawGroup, lanes: &[String], entry: Option<&Entry>) -> Brake {

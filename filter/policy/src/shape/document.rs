@@ -114,6 +114,7 @@ object!(RawGroup {
     may client_marks "clientMarks",
     may entry "entry",
     may brake "brake",
+    may drain_after_ms "drainAfterMs",
     needed lanes "lanes",
 });
 

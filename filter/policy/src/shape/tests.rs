@@ -44,6 +44,7 @@ fn whole() -> Value {
                 "claims": {"filter": "f", "key": "k"}
             },
             "brake": {"evidence": 20_000, "attempt": "s", "released": 4},
+            "drainAfterMs": 30_000,
             "lanes": {
                 "names": ["canary"],
                 "destinations": [{"service": "o.shop", "hosts": ["o"], "ready": ["canary"], "routeBy": "carried",
