@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::{Bed, Part};
-use graylane_tests::{paths, poll};
+use graylane_tests::{client, paths, poll};
 use serde_json::Value;
 
 /// Releases move within seconds; a machine that compiles something else makes them slower.
@@ -43,6 +43,7 @@ impl<'a> Control<'a> {
     pub fn of_shop(bed: &'a Bed) -> Result<Self> {
         bed.shop()?;
         adopt(bed)?;
+        until_wired(bed)?;
         Self::start(bed, "controller")
     }
 
@@ -81,6 +82,29 @@ pub fn adopt(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// The proxies of the shop, by namespace and Deployment.
+const PROXIES: [(&str, &str); 5] = [
+    ("istio-ingress", "gateway"),
+    ("shop", "orders"),
+    ("shop", "orders-canary"),
+    ("shop", "stock"),
+    ("shop", "stock-canary"),
+];
+
+/// Waits until every proxy has the listeners that adoption gave it. They drain connections once, which is
+/// no matter of a release.
+fn until_wired(bed: &Bed) -> Result<()> {
+    poll::until("the filters in every listener", PATIENCE, || {
+        for (namespace, deployment) in PROXIES {
+            for pod in bed.pods(namespace, deployment)? {
+                let listeners = client::get(pod.admin().at, "/config_dump?resource=dynamic_listeners")?;
+                ensure!(listeners.contains("graylane."), "{} lacks them", pod.name());
+            }
+        }
+        Ok(())
+    })
+}
+
 /// The release `summer` as the API server has it.
 pub fn release(bed: &Bed, name: &str) -> Result<Value> {
     let said = bed.kubectl(&["get", "grayrelease", name, "-n", "shop", "-o", "json"])?;
@@ -111,13 +135,7 @@ pub fn until_phase(bed: &Bed, phase: &str) -> Result<Value> {
 /// What must not grow while weights move, of every proxy: listeners that change or drain.
 pub fn disturbances(bed: &Bed) -> Result<BTreeMap<String, u64>> {
     let mut all = BTreeMap::new();
-    for (namespace, deployment) in [
-        ("istio-ingress", "gateway"),
-        ("shop", "orders"),
-        ("shop", "orders-canary"),
-        ("shop", "stock"),
-        ("shop", "stock-canary"),
-    ] {
+    for (namespace, deployment) in PROXIES {
         for pod in bed.pods(namespace, deployment)? {
             for counter in [
                 "listener_manager.listener_added",
