@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::{Store, Writer};
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -216,20 +214,27 @@ where
 {
     async fn run(mut self, api: Api<K>, config: watcher::Config, mut writer: Writer<K>) {
         let trim = self.trim;
-        let stream = watcher(api, config).backoff(Patience::default());
+        let stream = watcher(api, config);
         futures::pin_mut!(stream);
+        let mut patience = Patience::default();
         while let Some(event) = stream.next().await {
             match event {
+                // Said before the list is asked for: no success, as which kube's own backoff takes it.
+                Ok(event @ Event::Init) => writer.apply_watcher_event(&event),
                 Ok(event) => {
+                    patience = Patience::default();
                     let event = event.modify(trim);
                     writer.apply_watcher_event(&event);
                     self.heard(&event);
                     self.listener.hear(&event);
-                    if !matches!(event, Event::Init | Event::InitApply(_)) {
+                    if !matches!(event, Event::InitApply(_)) {
                         self.wake.up();
                     }
                 }
-                Err(error) => self.failed(&error),
+                Err(error) => {
+                    self.failed(&error);
+                    tokio::time::sleep(patience.next()).await;
+                }
             }
         }
     }
@@ -326,19 +331,11 @@ impl Default for Patience {
     }
 }
 
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
+impl Patience {
+    fn next(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(BACKOFF.1);
-        Some(wait)
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {
-        *self = Self::default();
+        wait
     }
 }
 
