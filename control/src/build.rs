@@ -58,20 +58,21 @@ pub struct Version {
 /// The document of one side for all releases that meet there, in their order.
 pub fn document(generation: u64, side: Side, releases: &[Running]) -> RawConfig {
     let mut groups: Vec<RawGroup> = releases.iter().map(|running| group(side, running)).collect();
-    drop_ambiguous(&mut groups, releases);
+    drop_ambiguous(&mut groups);
     RawConfig { version: VERSION, generation, role: side.role(), entry_only: side.is_additional(), groups }
 }
 
 /// Where releases of several namespaces meet, such as at a gateway, a short name may mean a service in each
 /// of them: then it means none.
-fn drop_ambiguous(groups: &mut [RawGroup], releases: &[Running]) {
-    let members = |running: &Running| running.release.members.iter().map(|member| member.service.clone()).collect();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for short in releases.iter().flat_map(|running| -> BTreeSet<String> { members(running) }) {
-        *counts.entry(short).or_default() += 1;
+pub fn drop_ambiguous(groups: &mut [RawGroup]) {
+    let mut means: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for destination in groups.iter().flat_map(|group| &group.lanes.destinations) {
+        let service = &destination.service;
+        let short = service.split('.').next().unwrap_or(service);
+        means.entry(short.to_owned()).or_default().insert(service.clone());
     }
     for destination in groups.iter_mut().flat_map(|group| &mut group.lanes.destinations) {
-        destination.hosts.retain(|host| counts.get(host).is_none_or(|count| *count < 2));
+        destination.hosts.retain(|host| means.get(host).is_none_or(|services| services.len() < 2));
     }
 }
 

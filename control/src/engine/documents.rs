@@ -73,7 +73,8 @@ struct InForce<'a> {
 }
 
 fn at(place: &Place, in_force: &[InForce<'_>], held: Option<&RawConfig>, now: Millis) -> Wanted {
-    let groups: Vec<RawGroup> = in_force.iter().filter_map(|one| group(place, one, held, now)).collect();
+    let mut groups: Vec<RawGroup> = in_force.iter().filter_map(|one| group(place, one, held, now)).collect();
+    build::drop_ambiguous(&mut groups);
     let is_at = |one: &InForce<'_>| one.places.as_ref().is_none_or(|places| places.contains(place));
     let awaited = in_force.iter().any(|one| is_withdrawing(&one.object.status) && is_at(one));
     if groups.is_empty() && !awaited { Wanted::Inert } else { Wanted::Document(groups) }

@@ -1,5 +1,7 @@
 use graylane::engine::request::Verb;
 use graylane::engine::status::{Phase, WaitReason};
+use graylane_policy::Policy;
+use graylane_policy::raw::{RawConfig, Role, VERSION};
 
 use crate::story::{Story, TWO_STEPS};
 
@@ -53,6 +55,32 @@ fn groups_do_not_wait_for_each_other() {
     story.wait(2_000);
     assert_eq!(story.world.status("winter").weight, "canary=5%");
     assert_eq!(story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway).len(), 2);
+}
+
+#[test]
+fn a_short_name_of_two_namespaces_means_neither_where_they_meet() {
+    let world = crate::world::World::shop();
+    world.add("summer", TWO_STEPS);
+    world.add_in("garden", "winter", &format!("{TWO_STEPS}  carriedHeader: x-winter\n"));
+    for service in ["orders.garden", "payment.garden"] {
+        let version = graylane::build::Version { service: service.into(), lane: "canary".into() };
+        world.lock().lanes.insert(version, graylane::engine::seen::Replicas { ready: 4, wanted: 4 });
+    }
+    let mut story = Story::new(world);
+    story.until_weight("canary=5%");
+    story.wait(2_000);
+    let groups = story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway);
+    let document = RawConfig { version: VERSION, generation: 1, role: Role::Gateway, entry_only: false, groups };
+    Policy::check(&document).expect("proxies take it");
+    let hosts = |service: &str| {
+        let mut all = document.groups.iter().flat_map(|group| &group.lanes.destinations);
+        all.find(|destination| destination.service == service).unwrap().hosts.clone()
+    };
+    assert!(hosts("orders.shop").contains(&"orders.shop".to_owned()), "{:?}", hosts("orders.shop"));
+    assert!(hosts("orders.garden").contains(&"orders.garden".to_owned()));
+    assert!(!hosts("orders.shop").contains(&"orders".to_owned()), "nobody can say whose it is");
+    let beside = story.world.lock().groups("shop", graylane::build::Side::Outbound);
+    assert!(beside[0].lanes.destinations[0].hosts.contains(&"orders".to_owned()), "among neighbours it is clear");
 }
 
 #[test]

@@ -103,9 +103,13 @@ impl World {
     }
 
     pub fn add(&self, name: &str, yaml: &str) {
+        self.add_in("shop", name, yaml);
+    }
+
+    pub fn add_in(&self, namespace: &str, name: &str, yaml: &str) {
         let mut inner = self.lock();
         let created_ms = 1_000 + inner.objects.len() as u64;
-        let id = format!("shop/{name}");
+        let id = format!("{namespace}/{name}");
         let object = Object {
             uid: format!("uid-{name}"),
             fence: "0".into(),
@@ -113,7 +117,7 @@ impl World {
             created_ms,
             deleting: false,
             held: false,
-            spec: spec(name, yaml),
+            spec: spec(namespace, name, yaml),
             paused: false,
             request: None,
             status: Status::default(),
@@ -124,7 +128,7 @@ impl World {
 
     pub fn edit(&self, name: &str, yaml: &str) {
         self.change(name, |object| {
-            object.spec = spec(name, yaml);
+            object.spec = spec("shop", name, yaml);
             object.generation += 1;
         });
     }
@@ -185,9 +189,10 @@ impl World {
     }
 }
 
-fn spec(name: &str, yaml: &str) -> Result<Release, graylane::release::finding::Findings> {
+fn spec(namespace: &str, name: &str, yaml: &str) -> Result<Release, graylane::release::finding::Findings> {
     let text = format!(
-        "apiVersion: graylane.io/v1alpha1\nkind: GrayRelease\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n{yaml}"
+        "apiVersion: graylane.io/v1alpha1\nkind: GrayRelease\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+         spec:\n{yaml}"
     );
     let sources = graylane::release::read::read_text("release.yaml", &text)?;
     let mut checked = graylane::release::validate::check(sources, &[Side::Gateway, Side::Outbound])?;
