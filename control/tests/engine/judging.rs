@@ -214,6 +214,23 @@ fn a_brake_that_nothing_confirms_is_released_and_in_the_end_shown_to_a_person() 
 }
 
 #[test]
+fn a_brake_and_counts_that_alone_are_too_few_confirm_each_other() {
+    let then = |harm: fn(&mut Traffic)| {
+        let mut story = story(STEPS, Traffic::of(100.0).failing("payment", "canary", 0.05));
+        story.until("the analysis", |status| status.step == 1);
+        story.wait(9_000);
+        change(&story, harm);
+        story.wait(10_000);
+        story.status()
+    };
+    let alone = then(|traffic| traffic.rps = 0.0);
+    assert_eq!((alone.phase, alone.failure), (Phase::Progressing, None), "the counts decide nothing");
+    let both = then(|traffic| traffic.braked = true);
+    assert_eq!(both.phase, Phase::RolledBack, "{}", both.message);
+    assert!(both.brake.is_none_or(|brake| brake.released == 0));
+}
+
+#[test]
 fn proxies_brake_only_where_a_release_is_judged() {
     let judged = |yaml: &str| {
         let mut story = story(yaml, Traffic::of(0.0));
