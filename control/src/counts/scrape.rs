@@ -216,12 +216,14 @@ impl Read {
     }
 
     fn of(&self, rollout: &str, target: &Target) -> Reading {
+        // The meter of lane integrity is of a workload and of no release: it is for all of them.
+        let own = self.rollouts.get(rollout).into_iter().chain(self.rollouts.get("")).flatten();
         Reading {
             proxy: target.proxy.clone(),
             beside: target.beside.clone(),
             at_ms: self.at_ms,
             epoch: self.epoch,
-            series: self.rollouts.get(rollout).cloned().unwrap_or_default(),
+            series: own.map(|(series, count)| (series.clone(), *count)).collect(),
         }
     }
 }
@@ -245,6 +247,17 @@ mod tests {
         let router = axum::Router::new().route("/stats/prometheus", axum::routing::get(page));
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
+    }
+
+    #[test]
+    fn what_a_workload_does_with_lanes_is_told_to_every_release() {
+        let page =
+            "graylane_context_total{workload=\"cart\",lane=\"canary\",direction=\"inbound\",source=\"header\"} 7\n";
+        let read = Read::of_lines(1, None, text_lines(page));
+        for release in ["shop/summer", "shop/winter"] {
+            let reading = read.of(release, &target(None));
+            assert_eq!(reading.series.values().copied().collect::<Vec<_>>(), [7], "{release}");
+        }
     }
 
     fn target(address: Option<String>) -> Target {
