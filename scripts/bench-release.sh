@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# Good and bad releases in virtual time, judged by ours and by other rules on the same traces; prints
-# tables and writes target/bench/release.json. Seeds are held out from every choice of a setting.
+# Good and bad releases in virtual time, judged by ours and by other rules on the same traces, and then
+# releases on real Envoys; prints tables and writes target/bench/release.json. Seeds are held out from every
+# choice of a setting.
 #
-#   scripts/bench-release.sh [--scale PERCENT] [--tuning]
+#   scripts/bench-release.sh [--scale PERCENT] [--tuning] [--real ROUNDS]
+#
+# Eight releases on real Envoys are a round, some five minutes; four rounds unless said otherwise.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 main() {
+  local filter envoy
   cd "$ROOT"
   use_toolchain
   mkdir -p target/bench
-  cargo run --quiet --release --package graylane-bench-release -- --out target/bench/release.json "$@"
+  filter=$(scripts/build-filter.sh)
+  envoy=$(scripts/envoy.sh newest)
+  cargo run --quiet --release --package graylane-bench-release -- \
+    --out target/bench/release.json --filter "$filter" --envoy "$envoy" --real 4 "$@"
 }
 
 main "$@"

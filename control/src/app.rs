@@ -4,6 +4,8 @@
 //! - `forward=all|baggage|trace|none`: which headers are passed on; default all
 //! - `hops=N`: how many further services are called; default all of them
 //! - `fail=NAME:STATUS`, `delay=NAME:MILLISECONDS`: the service or version of that name does so
+//! - `swallow=NAME`: the service of that name answers 200 although the next one failed
+//! - `limit=NAME:MILLISECONDS`: it gives up on the next one after that long, and answers 502
 //! - `stream=MILLISECONDS`: the first service answers with a line that often, without end
 //!
 //! The path `/healthz` says whether the service is ready, and calls nobody.
@@ -181,7 +183,7 @@ impl State {
             match self.call(next, &request, &wish).await {
                 Ok(value) => seen.next = Some(value),
                 Err(message) => {
-                    status = StatusCode::BAD_GATEWAY;
+                    status = if wish.swallow { status } else { StatusCode::BAD_GATEWAY };
                     seen.next = Some(Value::String(message));
                 }
             }
@@ -210,7 +212,10 @@ impl State {
             path = path.replace(&format!("hops={hops}"), &format!("hops={}", hops.saturating_sub(1)));
         }
         let mut client = self.take().unwrap_or_else(|| Client::new(&next.addr, PATIENCE));
-        let answer = client.ask(&Ask { method: request.method().clone(), path, headers }).await;
+        let ask = Ask { method: request.method().clone(), path, headers };
+        let limit = wish.limit.unwrap_or(PATIENCE);
+        let answer = tokio::time::timeout(limit, client.ask(&ask)).await;
+        let answer = answer.map_err(|_| format!("{} did not answer in time", next.host))?;
         let answer = answer.map_err(|error| error.to_string())?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
         let body = String::from_utf8_lossy(&answer.body);
@@ -283,6 +288,9 @@ mod tests {
         let (status, seen) = ask("/?fail=orders:503").await;
         assert_eq!(status, 502);
         assert!(seen.path()[1].starts_with("orders answered 503"), "{:?}", seen.path());
+        let (status, seen) = ask("/?fail=orders:503&swallow=cart").await;
+        assert_eq!(status, 200);
+        assert!(seen.path()[1].starts_with("orders answered 503"), "the failure stays in the answer");
         last.set_ready(false);
         assert_eq!(ask("/").await.0, 200, "it serves all the same");
         let health = Client::new(last.addr.to_string(), PATIENCE).ask(&Ask::get("/healthz")).await.unwrap();

@@ -7,8 +7,8 @@ mod claims;
 mod console;
 mod envoy;
 mod release;
-mod stage;
-mod topology;
+pub mod stage;
+pub mod topology;
 mod traffic;
 
 use std::path::{Path, PathBuf};

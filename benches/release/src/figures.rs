@@ -132,7 +132,13 @@ fn ours(records: &[Record]) -> Vec<Figure> {
         Figure::low("good paused at the end", OURS, Share::of(good(), ended(Outcome::Pause))),
         Figure::low("bad paused at the end", OURS, Share::of(bad(), ended(Outcome::Pause))),
         located(records),
+        braked("brake trips on good releases", good()),
     ]
+}
+
+/// Releases whose lane the gateway's brake would have stopped.
+pub fn braked<'a>(name: &str, records: impl Iterator<Item = &'a Record>) -> Figure {
+    Figure::low(name, OURS, Share::of(records, |record| record.braked_ms.is_some())).at_most(0.001)
 }
 
 /// The right hop, version and way of failing are named with the verdict.

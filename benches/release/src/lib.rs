@@ -6,15 +6,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod brake;
 pub mod draw;
 pub mod figures;
 pub mod proxies;
+pub mod real;
 pub mod rivals;
 pub mod run;
 pub mod scenario;
 pub mod share;
 pub mod suite;
-
 pub mod table;
 mod truth;
 pub mod users;

@@ -1,7 +1,9 @@
 //! `make bench-release`: releases in virtual time, judged by ours and by other rules on the same
 //! traces. Prints tables and writes `target/bench/release.json`.
 //!
-//! `bench-release [--tuning] [--scale PERCENT] [--out FILE]`
+//! `bench-release [--tuning] [--scale PERCENT] [--real ROUNDS --envoy FILE --filter FILE] [--out FILE]`
+//!
+//! With `--real`, releases on real Envoys follow; with `--scale 0` there are only those.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -9,9 +11,10 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use graylane_analysis::Outcome;
 use release_suite::figures::{self, Figure, OURS};
+use release_suite::real;
 use release_suite::run::{Drive, Record};
 use release_suite::scenario::{Damage, Harm, SERVICES, Scenario, Truth};
-use release_suite::share::{Share, real};
+use release_suite::share::{self, Share};
 use release_suite::suite::{HELD_OUT, TUNING, releases, run_all};
 use release_suite::table;
 
@@ -19,15 +22,26 @@ struct Options {
     first: u64,
     percent: u64,
     out: Option<PathBuf>,
+    rounds: usize,
+    envoy: PathBuf,
+    filter: PathBuf,
 }
 
 fn main() -> anyhow::Result<()> {
     let options = options()?;
     let began = Instant::now();
-    let many = |count: u64| (count * options.percent / 100).max(30);
-    let mut all = fixed(options.first, many(10_000), many(3_250));
-    all.extend(decision_times(options.first + 10_000_000, many(300)));
-    all.extend(ramps(options.first + 20_000_000, many(300), many(2_000), many(600)));
+    let mut all = Vec::new();
+    if options.percent > 0 {
+        let many = |count: u64| (count * options.percent / 100).max(30);
+        all.extend(fixed(options.first, many(10_000), many(3_250)));
+        all.extend(decision_times(options.first + 10_000_000, many(300)));
+        all.extend(ramps(options.first + 20_000_000, many(300), many(2_000), many(600)));
+    }
+    if options.rounds > 0 {
+        println!("on real Envoys, 100 requests a second, 10% in the lane:");
+        let threads = tokio::runtime::Runtime::new()?;
+        all.extend(threads.block_on(real::run(&options.envoy, &options.filter, options.rounds))?);
+    }
     println!("{}", table::figures(&all));
     println!("{:.0} s, seeds from {}", began.elapsed().as_secs_f64(), options.first);
     if let Some(out) = &options.out {
@@ -38,15 +52,21 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn options() -> anyhow::Result<Options> {
-    let mut options = Options { first: HELD_OUT, percent: 100, out: None };
+    let (envoy, filter) = ("envoy".into(), "target/filter/graylane_filter.wasm".into());
+    let mut options = Options { first: HELD_OUT, percent: 100, out: None, rounds: 0, envoy, filter };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
         match arg.as_str() {
             "--tuning" => options.first = TUNING,
             "--scale" => options.percent = value()?.parse().context("--scale takes a percentage")?,
+            "--real" => options.rounds = value()?.parse().context("--real takes a number of rounds")?,
+            "--envoy" => options.envoy = value()?.into(),
+            "--filter" => options.filter = value()?.into(),
             "--out" => options.out = Some(value()?.into()),
-            _ => bail!("unknown option '{arg}': --tuning, --scale PERCENT, --out FILE"),
+            _ => bail!(
+                "unknown option '{arg}': --tuning, --scale PERCENT, --real ROUNDS, --envoy FILE, --filter FILE, --out FILE"
+            ),
         }
     }
     Ok(options)
@@ -71,10 +91,17 @@ fn decision_times(first: u64, runs: u64) -> Vec<Figure> {
         let scenario = |seed| Scenario::plain(seed, 100.0, 0.001, Some(damage(seed)));
         let records = run_all(&(first..first + runs).map(scenario).collect::<Vec<_>>(), Drive::Fixed);
         let times =
-            records.iter().filter(|record| record.outcome == Outcome::Fail).map(|record| real(record.decided_s));
+            records.iter().filter(|record| record.outcome == Outcome::Fail).map(|record| share::real(record.decided_s));
         let name = format!("time to decide, 100 rps at 10%, {:.0}% of the lane fails", rate * 100.0);
         figures.push(Figure::seconds(&name, OURS, times.collect()).at_most(target));
-        let rival = records.iter().filter_map(|record| record.rivals[1].0).map(real).collect();
+        if rate >= 1.0 {
+            let braked = records.iter().filter_map(|record| record.braked_ms).map(|at| share::real(at) / 1000.0);
+            figures.push(
+                Figure::seconds("time to the brake, 100 rps at 10%, all of the lane fails", OURS, braked.collect())
+                    .at_most(2.0),
+            );
+        }
+        let rival = records.iter().filter_map(|record| record.rivals[1].0).map(share::real).collect();
         figures.push(Figure::seconds(&name, "handbook, lane-labelled", rival));
     }
     figures
@@ -86,7 +113,7 @@ fn ramps(first: u64, runs: u64, good: u64, bad: u64) -> Vec<Figure> {
     for (rps, target) in [(100.0, 60.0), (1000.0, 20.0)] {
         let scenario = |seed| Scenario::plain(seed, rps, 0.001, None);
         let records = run_all(&(first..first + runs).map(scenario).collect::<Vec<_>>(), Drive::Auto);
-        let times = records.iter().filter_map(|record| record.verified_s).map(real).collect();
+        let times = records.iter().filter_map(|record| record.verified_s).map(share::real).collect();
         let name = format!("good release from 1% to all, verified, {rps:.0} rps");
         figures.push(Figure::seconds(&name, OURS, times).at_most(target));
         let share = Share::of(&records, |record| record.outcome == Outcome::Pass);
@@ -106,7 +133,7 @@ fn dead(first: u64, runs: u64) -> Vec<Figure> {
     let scenario = |seed| Scenario::plain(seed, 100.0, 0.001, Some(damage));
     let records = run_all(&(first..first + runs).map(scenario).collect::<Vec<_>>(), Drive::Auto);
     let weight = records.iter().map(|record| record.weight).fold(0.0, f64::max);
-    let times = records.iter().map(|record| real(record.decided_s)).collect();
+    let times = records.iter().map(|record| share::real(record.decided_s)).collect();
     vec![
         Figure::plain("largest weight of a dead lane on the ramp, 100 rps", OURS, weight, "share").at_most(0.05),
         Figure::seconds("time to decide on a dead lane on the ramp, 100 rps", OURS, times),
@@ -116,13 +143,14 @@ fn dead(first: u64, runs: u64) -> Vec<Figure> {
 fn on_ramp(records: &[Record]) -> Vec<Figure> {
     let good = || figures::of(records, Truth::Good);
     let bad = || figures::of(records, Truth::Bad);
-    let sum = |of: fn(&Record) -> u64| bad().map(|record| real(of(record))).sum::<f64>();
+    let sum = |of: fn(&Record) -> u64| bad().map(|record| share::real(of(record))).sum::<f64>();
     let hurt = sum(|record| record.failed) / sum(|record| record.requests).max(1.0);
     vec![
         Figure::low("false rollbacks on the ramp", OURS, Share::of(good(), |record| record.outcome == Outcome::Fail))
             .at_most(0.001),
         Figure::low("bad promoted on the ramp", OURS, Share::of(bad(), |record| record.outcome == Outcome::Pass))
             .at_most(0.001),
+        figures::braked("brake trips on good releases on the ramp", good()),
         Figure::plain("requests failed by bad lanes on the ramp, until the decision", OURS, hurt, "share"),
     ]
 }

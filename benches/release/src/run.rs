@@ -3,6 +3,7 @@
 use graylane_analysis::judge::{Arm, PauseCause};
 use graylane_analysis::{Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, ServicePlan, Verdict};
 
+use crate::brake::Brake;
 use crate::proxies::{LANE, Proxies};
 use crate::rivals::{KINDS, Rival};
 use crate::scenario::{FAST, SERVICES, SLOW_MS, SUCCESS, Scenario, Truth};
@@ -52,6 +53,8 @@ pub struct Record {
     pub was_paused: bool,
     /// The faulty hop was named, with how it failed.
     pub located: Option<bool>,
+    /// Milliseconds from the lane's first request until the gateway's brake would have tripped.
+    pub braked_ms: Option<u64>,
     /// The largest weight that was reached.
     pub weight: f64,
     /// Users' requests that the lane failed until our decision.
@@ -96,6 +99,7 @@ pub(crate) struct Run {
     proxies: Proxies,
     ledger: Ledger,
     evidence: Evidence,
+    brake: Brake,
     rivals: Vec<Rival>,
     rival_failed: Vec<u64>,
     weight: f64,
@@ -129,6 +133,7 @@ impl Run {
             proxies,
             ledger,
             evidence: Evidence::default(),
+            brake: Brake::new(scenario),
             rivals: KINDS.iter().map(|kind| Rival::new(*kind, before)).collect(),
             rival_failed: vec![0; KINDS.len()],
             weight: 0.0,
@@ -156,6 +161,10 @@ impl Run {
             self.proxies.count(&flows);
             self.account(&flows, at_s);
             let at_ms = second * 1000 + 500 * u64::from(half + 1);
+            if self.weight > 0.0 && self.decided.is_none() {
+                let users = self.world.failing_users(self.weight, at_s);
+                self.brake.watch(&flows, &users, at_ms);
+            }
             self.proxies.read(at_ms, half == 0).into_iter().for_each(|reading| self.ledger.take(reading));
         }
         let now = (second + 1) * 1000;
@@ -258,6 +267,7 @@ impl Run {
                 .as_ref()
                 .filter(|_| outcome == Outcome::Fail)
                 .map(|verdict| truth::located(&self.scenario, verdict)),
+            braked_ms: self.brake.tripped_ms.map(|at| at.saturating_sub(LEAD_S * 1000)),
             pause: verdict.as_ref().and_then(|verdict| verdict.pause),
             reason: verdict.as_ref().map(|verdict| verdict.reason.clone()).unwrap_or_default(),
             scenario: self.scenario,

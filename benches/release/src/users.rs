@@ -68,6 +68,13 @@ impl Users {
         if share > 0.0 { broken * self.breaks / share } else { 0.0 }
     }
 
+    /// Slots and shares of those in the lane who fail now.
+    pub fn who_fails(&self, weight: f64, at_s: f64) -> Vec<(f64, f64)> {
+        let broken = self.broken.iter().filter(|user| user.is_on).map(|user| (user.slot, user.share * self.breaks));
+        let storm = (at_s > 30.0).then_some(self.storm);
+        broken.chain(storm).filter(|(slot, share)| *slot < weight && *share > 0.0).collect()
+    }
+
     /// Shares of all traffic that fail because of who sends it, in the lane and in stable.
     pub fn failing(&mut self, weight: f64, at_s: f64, draw: &mut Draw) -> (f64, f64) {
         let (mut lane, mut stable) = (0.0, 0.0);

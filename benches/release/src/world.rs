@@ -18,6 +18,8 @@ pub struct Hop {
     pub own: u64,
     /// Failures handed on from below.
     pub downstream: u64,
+    /// Of `own`, those that fail because of who asks.
+    pub by_users: u64,
     /// Slow requests.
     pub slow: u64,
 }
@@ -59,6 +61,11 @@ impl World {
         self.users.expected(weight)
     }
 
+    /// Slots and shares of the traffic of those in the lane whose requests fail now.
+    pub fn failing_users(&self, weight: f64, at_s: f64) -> Vec<(f64, f64)> {
+        self.users.who_fails(weight, at_s)
+    }
+
     /// Half a second at a weight (0 to 1); gives the lane's and stable's traffic.
     pub fn step(&mut self, at_s: f64, weight: f64) -> [Flow; 2] {
         let share = self.users.share(weight);
@@ -92,6 +99,7 @@ impl World {
             let natural = clustered(&mut self.draw, left, odds.natural, self.scenario.cluster);
             let users = if at == 0 { broken } else { 0 };
             hop.own = (natural + self.draw.binomial(left, odds.extra) + users).min(left);
+            hop.by_users = users.min(hop.own);
             let handed = self.draw.binomial(below.slow, 0.9).min(arrived);
             hop.slow = handed + self.draw.binomial(arrived - handed, odds.slow);
             below = *hop;

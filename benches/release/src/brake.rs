@@ -1,0 +1,98 @@
+//! The brake of the gateway's filter on the same traces: when it would have stopped the lane. It only watches
+//! here, so that the rules judge the same traffic with and without it.
+
+use graylane_policy::LaneId;
+use graylane_policy::brake::{Evidence, Sample, Tally, UNITS};
+use graylane_policy::lane::STABLE;
+
+use crate::draw::Draw;
+use crate::scenario::Scenario;
+use crate::world::{Flow, Hop};
+
+/// What a document asks for where eight proxies have a brake: all of them together trip for nothing in at most
+/// one attempt of 10,000.
+const WANTED: f64 = 80_000.0;
+/// Workers of the gateway. Each counts by itself.
+const WORKERS: usize = 2;
+const CANARY: LaneId = LaneId(1);
+
+/// The brake of one gateway.
+#[derive(Debug)]
+pub struct Brake {
+    workers: [Tally; WORKERS],
+    evidence: Evidence,
+    draw: Draw,
+    /// When it tripped, in milliseconds.
+    pub tripped_ms: Option<u64>,
+}
+
+// === impl Brake ===
+
+impl Brake {
+    /// The brake in a scenario.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            workers: Default::default(),
+            evidence: Evidence::new(0),
+            draw: Draw::new(scenario.seed ^ 0x0b7a_4e5d),
+            tripped_ms: None,
+        }
+    }
+
+    /// Half a second that ends at `now_ms`; `users` are slots and shares of those in the lane whose requests
+    /// fail whoever serves them.
+    pub fn watch(&mut self, flows: &[Flow; 2], users: &[(f64, f64)], now_ms: u64) {
+        if self.tripped_ms.is_some() {
+            return;
+        }
+        self.stable(&flows[1][0]);
+        self.lane(&flows[0][0], users);
+        for worker in &mut self.workers {
+            worker.close(now_ms);
+            if worker.step().says_something() {
+                self.evidence.fold(worker.step(), now_ms);
+            }
+            worker.taken();
+        }
+        self.tripped_ms = self.evidence.is_clear(WANTED).then_some(now_ms);
+    }
+
+    fn stable(&mut self, hop: &Hop) {
+        for at in 0..hop.called {
+            self.count(STABLE, 0, at < hop.failed());
+        }
+    }
+
+    fn lane(&mut self, hop: &Hop, users: &[(f64, f64)]) {
+        for at in 0..hop.called {
+            let failed = at < hop.failed();
+            let unit = if at < hop.by_users { self.one_of(users) } else { self.draw.between(0.0, 1.0) };
+            self.count(CANARY, unit_of(unit), failed);
+        }
+    }
+
+    /// The slot of a user, by how much each asks.
+    fn one_of(&mut self, users: &[(f64, f64)]) -> f64 {
+        let mut left = self.draw.between(0.0, users.iter().map(|(_, share)| share).sum());
+        for (slot, share) in users {
+            left -= share;
+            if left <= 0.0 {
+                return *slot;
+            }
+        }
+        0.0
+    }
+
+    fn count(&mut self, lane: LaneId, unit: usize, failed: bool) {
+        let sample = Sample { group: 0, lane, stratum: 0, unit };
+        let worker = usize::from(self.draw.chance(0.5));
+        self.workers[worker].count(&sample, failed);
+    }
+}
+
+/// As the filter takes the bucket from the slot of 10,000.
+fn unit_of(slot: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a slot is not negative")]
+    let slot = (slot * 10_000.0) as usize;
+    slot % UNITS
+}

@@ -1,0 +1,109 @@
+//! Releases on real Envoys: the chain of the demo, the shipped module, the engine, 100 requests a second of
+//! which the lane gets 10%. The kinds of trouble take turns, so that what else the machine does meets all
+//! of them.
+
+mod crowd;
+mod trial;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use graylane::demo::stage::Stage;
+
+use self::trial::Trial;
+use crate::figures::{Figure, OURS};
+use crate::share::Share;
+
+/// What is wrong with a version.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trouble {
+    /// In words.
+    pub name: &'static str,
+    /// What a request says that meets it.
+    pub query: &'static str,
+    /// Share of requests that meet it.
+    pub rate: f64,
+    /// Who has to be named: service and lane, or who drops the context; nobody where nothing is wrong.
+    pub fault: Option<(&'static str, &'static str)>,
+    /// Median of the time from the first bad request to the lane's last one that is aimed at, in seconds.
+    pub target_s: Option<f64>,
+}
+
+const ORDERS: Option<(&str, &str)> = Some(("orders.shop", "canary"));
+
+/// Every kind of trouble, in the order of a round.
+pub const TROUBLES: [Trouble; 8] = [
+    Trouble { name: "own 500, 5%", query: "fail=orders-canary:500", rate: 0.05, fault: ORDERS, target_s: Some(15.0) },
+    Trouble { name: "own 500, 20%", query: "fail=orders-canary:500", rate: 0.2, fault: ORDERS, target_s: Some(6.0) },
+    Trouble { name: "own 500, 100%", query: "fail=orders-canary:500", rate: 1.0, fault: ORDERS, target_s: Some(4.0) },
+    Trouble {
+        name: "500 that the caller swallows, 20%",
+        query: "fail=orders-canary:500&swallow=cart",
+        rate: 0.2,
+        fault: ORDERS,
+        target_s: Some(6.0),
+    },
+    Trouble { name: "502, 20%", query: "fail=orders-canary:502", rate: 0.2, fault: ORDERS, target_s: Some(6.0) },
+    Trouble {
+        name: "hangs, caller gives up after 300 ms, 20%",
+        query: "delay=orders-canary:2000&limit=cart:300",
+        rate: 0.2,
+        fault: ORDERS,
+        target_s: Some(6.0),
+    },
+    Trouble { name: "context dropped", query: "forward=none", rate: 1.0, fault: Some(("cart", "")), target_s: None },
+    Trouble { name: "nothing wrong", query: "", rate: 0.0, fault: None, target_s: None },
+];
+
+/// Runs every kind of trouble `rounds` times.
+///
+/// # Errors
+/// When the chain does not start, or a release does not begin.
+pub async fn run(envoy: &Path, filter: &Path, rounds: usize) -> Result<Vec<Figure>> {
+    let dir = tempfile::tempdir()?;
+    let find = |file: &Path| file.canonicalize().with_context(|| format!("{} is not there", file.display()));
+    let mut stage = Stage::start(dir.path(), &find(envoy)?, &find(filter)?).await?;
+    let mut trials = Vec::new();
+    for round in 0..rounds {
+        for turn in 0..TROUBLES.len() {
+            // Another order in every round: nobody always follows the same one.
+            let trouble = TROUBLES[(turn * 3 + round) % TROUBLES.len()];
+            let seed = u64::try_from(trials.len())?;
+            let trial = trial::run(&mut stage, trouble, seed).await?;
+            println!("{}", trial.line());
+            trials.push(trial);
+        }
+    }
+    Ok(figures(&trials))
+}
+
+fn figures(trials: &[Trial]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for trouble in TROUBLES {
+        let of = || trials.iter().filter(move |trial| trial.trouble == trouble);
+        let name = |what: &str| format!("real Envoys, {}: {what}", trouble.name);
+        if trouble.fault.is_none() {
+            let held_up = Share::of(of(), |trial| trial.ended_s.is_some());
+            figures.push(Figure::low(&name("taken back or paused"), OURS, held_up).at_most(0.0));
+            continue;
+        }
+        let seconds = |of: Vec<Option<Duration>>| of.into_iter().flatten().map(|time| time.as_secs_f64()).collect();
+        figures.push(Figure::seconds(&name("decided"), OURS, seconds(of().map(|trial| trial.ended_s).collect())));
+        let last =
+            Figure::seconds(&name("lane's last request"), OURS, seconds(of().map(|trial| trial.last_s).collect()));
+        figures.push(match trouble.target_s {
+            Some(target) => last.at_most(target),
+            None => last,
+        });
+        let right = Share::of(of(), |trial| trial.is_right());
+        figures.push(Figure::high(&name("stopped, fault named"), OURS, right).at_least(0.99));
+        let sum = |of: Vec<u64>| of.into_iter().sum::<u64>();
+        let failed = Share {
+            count: sum(of().map(|trial| trial.failed).collect()),
+            of: sum(of().map(|trial| trial.sent).collect()),
+        };
+        figures.push(Figure::low(&name("requests failed of all until the end"), OURS, failed));
+    }
+    figures
+}
