@@ -119,6 +119,14 @@ impl HttpClient for Poster {
     }
 }
 
+/// An id by which the lines of one pass, or of one question, are found again, in the form of the W3C's trace ids.
+pub fn fresh_id() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness the id is all zeros, which the W3C calls invalid; what it is for matters more.
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,7 +18,8 @@ use super::auth::{Access, Auth};
 use super::openapi;
 use super::question::{self, Problem};
 use super::record::Record;
-use crate::engine::Millis;
+use crate::clock::now_ms;
+use crate::traces;
 
 /// The id of a question.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -193,13 +194,5 @@ fn request_id(headers: &HeaderMap) -> String {
     if let Some(id) = given.filter(is_plain) {
         return id.to_owned();
     }
-    let mut bytes = [0; 16];
-    // Without randomness the id is all zeros; the answer matters more.
-    let _ = getrandom::fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn now_ms() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    traces::fresh_id()
 }

@@ -56,7 +56,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 
 /// Now.
 pub(super) fn now() -> Millis {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
+    crate::clock::now_ms()
 }
 
 /// The name of a release as people type or copy it: `summer`, or `grayrelease.graylane.io/summer`.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config};
-use rustls::crypto::aws_lc_rs;
 use tracing::Instrument;
 
 use super::cache::lock;
@@ -22,6 +21,8 @@ use super::store::Releases;
 use super::{Wake, call};
 use crate::api::auth::Auth;
 use crate::api::record::Record;
+use crate::causes::chain;
+use crate::clock::now_ms;
 use crate::engine::run::{Engine, Pass};
 use crate::engine::seams::{SeamError, Store};
 use crate::istio::config::Emitter;
@@ -194,7 +195,7 @@ impl Controller {
         let started = Instant::now();
         let span = tracing::info_span!("pass", trace_id = tracing::field::Empty);
         // Where traces are sent, the log names the same trace.
-        span.record("trace_id", traces::id_of(&span).unwrap_or_else(trace_id));
+        span.record("trace_id", traces::id_of(&span).unwrap_or_else(traces::fresh_id));
         let pass = engine.pass(now_ms()).instrument(span.clone()).await;
         span.in_scope(|| self.report(&pass));
         self.metrics.passed(started.elapsed());
@@ -232,18 +233,6 @@ impl Controller {
     }
 }
 
-/// An error with its causes; a log in JSON would show the first of them only.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// A stable name of a failure.
 fn category(error: &SeamError) -> &'static str {
     match error {
@@ -252,18 +241,6 @@ fn category(error: &SeamError) -> &'static str {
         SeamError::Refused { .. } => "refused",
         SeamError::Away { .. } => "away",
     }
-}
-
-/// An id by which the lines of one pass are found again, in the form of the W3C's trace ids.
-fn trace_id() -> String {
-    let mut bytes = [0; 16];
-    // Without randomness the id is all zeros, which the W3C calls invalid; the pass matters more.
-    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 fn seconds() -> u64 {

@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hyper::Uri;
 
 use super::question::{self, Answer, Asked, Standing};
+use crate::causes::chain;
+use crate::clock::now_ms;
 use crate::engine::Millis;
 use crate::http::{Ask, Client};
 use crate::release::Release;
@@ -168,14 +170,4 @@ async fn ask(client: &mut Client, question: &Question) -> Answer {
         Ok(answer) => question::read(answer.status.as_u16(), &answer.body),
         Err(error) => Answer::Away(chain(&error)),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-fn now_ms() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use graylane_analysis::counts::series;
 use graylane_analysis::{Reading, Series};
@@ -12,6 +12,7 @@ use super::failed::{Failed, Parts};
 use super::open::{Open, Streams};
 use super::page::{Line, Page, text_lines};
 use super::{Counted, Told};
+use crate::clock::now_ms;
 use crate::http::{Ask, Client, HttpError};
 
 /// Time between two readings of a proxy.
@@ -183,11 +184,6 @@ async fn read(client: &mut Client, form: Form) -> Result<Read, ScrapeError> {
             Ok(Read::of_lines(at_ms, super::page::uptime(&text), text_lines(&text)))
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 // === impl Read ===

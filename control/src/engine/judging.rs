@@ -175,8 +175,8 @@ impl Judged {
             observe(evidence, &plan, &interval, status);
             // Nobody new reaches a lane that is braked, so what is known has to do. Both witnesses err together
             // no more often than the brake alone, which is one attempt in 10,000.
-            let alpha = if self.judgement.is_braked { BRAKED_ALPHA } else { plan.alpha };
-            let mut verdict = evidence.verdict(&Plan { alpha, ..plan.clone() }, now);
+            let braked = self.judgement.is_braked.then(|| Plan { alpha: BRAKED_ALPHA, ..plan.clone() });
+            let mut verdict = evidence.verdict(braked.as_ref().unwrap_or(&plan), now);
             answers::say(&mut verdict, release, analysis, asked, lane);
             if let Some(fault) = &mut verdict.fault {
                 fault.traces = self.failures.of(fault);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::asks::Asking;
 use super::deliver::Files;
@@ -13,6 +13,8 @@ use super::proxies::Proxies;
 use super::store::Releases;
 use super::{Folder, LocalError};
 use crate::api::record::Record;
+use crate::causes::chain;
+use crate::clock::now_ms;
 use crate::engine::Millis;
 use crate::engine::run::{Engine, Pass};
 use crate::notify::Notices;
@@ -167,16 +169,4 @@ fn words(pass: &Pass) -> BTreeSet<String> {
         tracing::warn!("a filter has crashed; every proxy gets its config again");
     }
     pass.errors.iter().map(|(what, error)| format!("{what}: {}", chain(error))).collect()
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// The time. The engine itself knows no clock.
-fn now_ms() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
