@@ -40,6 +40,7 @@ pub struct Meter {
 enum Series {
     Requests(Place, u16),
     Failures(Place, Option<Origin>),
+    Abandoned(Place),
     Milliseconds(Place),
     Slow(Place, u32),
     Lane { group: usize, lane: LaneId, reason: Reason },
@@ -89,6 +90,11 @@ impl Meter {
     /// A failed request; its origin is known on the inbound side only.
     pub fn failure(&self, host: &impl Host, policy: &Policy, place: Place, origin: Option<Origin>) {
         self.add(host, policy, Series::Failures(place, origin));
+    }
+
+    /// A request whose client left before any answer; it is in no other counter.
+    pub fn abandoned(&self, host: &impl Host, policy: &Policy, place: Place) {
+        self.add(host, policy, Series::Abandoned(place));
     }
 
     /// A group's choice for a request: the pick at an entry, and the lane's source on a sidecar.
@@ -154,6 +160,7 @@ impl Meter {
                 let origin = origin.unwrap_or(Origin::Unknown).as_str();
                 self.placed("graylane_failures_total", policy, place, &[("origin", origin)])
             }
+            Series::Abandoned(place) => self.placed("graylane_abandoned_total", policy, place, &[]),
             Series::Milliseconds(place) => self.placed("graylane_request_milliseconds", policy, place, &[]),
             Series::Slow(place, over_ms) => {
                 code = over_ms.to_string();

@@ -33,12 +33,18 @@ pub fn leave(host: &impl Host, note: &Note) {
 
 /// Notes that a call of this trace failed.
 pub fn tell_failure(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
-    let mut note = look_up(host, trace).unwrap_or_else(|| Note::new(*trace, now_unix_ms));
-    note.failed_unix_ms = now_unix_ms;
-    leave(host, &note);
+    tell_of_trace(host, trace, now_unix_ms);
     let mut last = now_unix_ms.to_le_bytes().to_vec();
     last.extend_from_slice(trace.as_bytes());
     host.set_shared(LAST_FAILURE, &last, 0);
+}
+
+/// The same for a call that was given up before an answer. Of requests without a known trace it says
+/// nothing: most often a user has left, and then no request of that call is there to fail any more.
+pub fn tell_of_trace(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
+    let mut note = look_up(host, trace).unwrap_or_else(|| Note::new(*trace, now_unix_ms));
+    note.failed_unix_ms = now_unix_ms;
+    leave(host, &note);
 }
 
 /// Who a request that failed here, having begun at `since_unix_ms`, failed for.

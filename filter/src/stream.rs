@@ -100,8 +100,10 @@ impl<H: Host> Stream<H> {
         }
         let end_ns = active.host.now_ns();
         let (status, outcome) = active.outcome(&begun);
-        if outcome == Outcome::Ignored {
-            return;
+        match outcome {
+            Outcome::Ignored => return,
+            Outcome::Abandoned => return active.count_abandoned(&begun, end_ns),
+            Outcome::Success | Outcome::Failure => {}
         }
         if counts {
             active.count(&begun, end_ns, status, outcome);
@@ -204,6 +206,17 @@ impl<H: Host> Active<H> {
         }
         if let (Role::Outbound, Some(trace)) = (self.policy.role(), &begun.trace) {
             ring::tell_failure(host, trace, now_ns / 1_000_000);
+        }
+    }
+
+    /// A call that was given up. Should the request that it was made for fail now, it does so because of it.
+    fn count_abandoned(&self, begun: &Begun, now_ns: u64) {
+        if self.policy.is_entry_only() {
+            return;
+        }
+        self.meter.abandoned(&*self.host, &self.policy, begun.place);
+        if let (Role::Outbound, Some(trace)) = (self.policy.role(), &begun.trace) {
+            ring::tell_of_trace(&*self.host, trace, now_ns / 1_000_000);
         }
     }
 

@@ -23,7 +23,9 @@ pub enum Outcome {
     Success,
     /// Counted, and a failure: 5xx, or a gRPC status that tells of the server.
     Failure,
-    /// Not counted: the client went away before an answer.
+    /// Counted apart: the client went away before an answer. Only it knows whether it was tired of waiting.
+    Abandoned,
+    /// Not counted: the client went away while an answer that tells of a failure was on its way.
     Ignored,
 }
 
@@ -40,7 +42,7 @@ const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
 /// broken stream, and a failure.
 pub fn judge(end: &End) -> Outcome {
     if is_client_abort(end) {
-        return Outcome::Ignored;
+        return if end.status == 0 { Outcome::Abandoned } else { Outcome::Ignored };
     }
     let failed = end.status >= 500 || end.status == 0 || (end.is_grpc && grpc_failed(end));
     if failed { Outcome::Failure } else { Outcome::Success }

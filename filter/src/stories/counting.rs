@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::{Proxy, document, entry, stat};
-use crate::fake::Shared;
+use crate::fake::{FakeHost, Shared};
+use crate::stream::Stream;
 
 const STABLE: &str = "service=orders.shop,rollout=shop/summer,lane=stable,cohort=slot";
 const TRACE: (&str, &str) = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
@@ -48,12 +49,24 @@ fn slow_requests_count_for_each_objective() {
     assert_eq!(sidecar.metric(&stat(&slow)), 1);
 }
 
+impl Proxy {
+    /// Its client closes the connection before any answer (flag DC).
+    fn abandon(&self, stream: Stream<FakeHost>) {
+        self.host.set_number("response|flags", 1 << 14);
+        self.end(stream, 0, 3);
+        self.host.set_number("response|flags", 0);
+    }
+}
+
+fn abandoned(direction: &str) -> String {
+    stat(&format!("graylane_abandoned_total{{{STABLE},direction={direction}}}"))
+}
+
 #[test]
-fn a_client_that_went_away_counts_nowhere() {
+fn a_call_that_is_given_up_is_counted_apart_and_not_among_requests() {
     let sidecar = Proxy::new(&document("outbound"));
-    let stream = sidecar.begin(&[(":authority", "orders")]);
-    sidecar.host.set_number("response|flags", 1 << 14);
-    sidecar.end(stream, 0, 10);
+    sidecar.abandon(sidecar.begin(&[(":authority", "orders")]));
+    assert_eq!(sidecar.metric(&abandoned("outbound")), 1);
     assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 0)), 0);
     sidecar.host.set_number("response|flags", 0);
     sidecar.end(sidecar.begin(&[(":authority", "orders")]), 0, 10);
@@ -62,13 +75,28 @@ fn a_client_that_went_away_counts_nowhere() {
 }
 
 #[test]
+fn an_answer_that_its_reader_cuts_short_is_not_given_up() {
+    let sidecar = Proxy::new(&document("outbound"));
+    sidecar.host.set_number("response|flags", 1 << 14);
+    for status in [200, 503] {
+        sidecar.end(sidecar.begin(&[(":authority", "orders")]), status, 10);
+    }
+    assert_eq!(sidecar.metric(&abandoned("outbound")), 0);
+    assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 200)), 1);
+    assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 503)), 0);
+}
+
+#[test]
 fn a_mirrored_request_counts_nowhere() {
     let sidecar = Proxy::new(&document("inbound"));
     for authority in ["orders-shadow", "orders-shadow:8080"] {
         sidecar.end(sidecar.begin(&[(":authority", authority)]), 500, 1);
+        sidecar.abandon(sidecar.begin(&[(":authority", authority)]));
     }
     let names = sidecar.host.shared.metric_names();
-    assert!(!names.iter().any(|name| name.starts_with("graylane_requests_total")), "{names:?}");
+    let counts =
+        |name: &String| ["graylane_requests_total", "graylane_abandoned_total"].iter().any(|of| name.starts_with(of));
+    assert!(!names.iter().any(counts), "{names:?}");
 }
 
 #[test]
@@ -116,6 +144,36 @@ fn a_failure_is_own_or_of_a_call_below() {
     outbound.end(outbound.begin(&[(":authority", "orders"), TRACE]), 503, 3);
     inbound.end(served, 500, 10);
     assert_eq!(inbound.metric(&failures("inbound", "unknown")), 1, "calls failed meanwhile, of another trace");
+}
+
+#[test]
+fn whoever_gives_up_on_a_call_and_fails_then_fails_because_of_it() {
+    let process: Rc<Shared> = Rc::default();
+    let inbound = Proxy::on(Rc::clone(&process), &document("inbound"), &[]);
+    let outbound = Proxy::on(process, &document("outbound"), &[]);
+    let served = inbound.begin(&[(":authority", "orders"), TRACE]);
+    outbound.abandon(outbound.begin(&[(":authority", "orders"), TRACE]));
+    inbound.end(served, 502, 10);
+    assert_eq!(inbound.metric(&failures("inbound", "downstream")), 1);
+}
+
+#[test]
+fn a_user_who_leaves_is_a_failure_of_nobody_and_clouds_no_other() {
+    let process: Rc<Shared> = Rc::default();
+    let inbound = Proxy::on(Rc::clone(&process), &document("inbound"), &[]);
+    let outbound = Proxy::on(process, &document("outbound"), &[]);
+    let other = ("traceparent", "00-11f7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let failing = inbound.begin(&[(":authority", "orders"), other]);
+    let left = inbound.begin(&[(":authority", "orders"), TRACE]);
+    let call = outbound.begin(&[(":authority", "orders"), TRACE]);
+    outbound.host.now_ns.set(inbound.host.now_ns.get() + 2_000_000);
+    // From the outside to the inside, as Envoy ends them.
+    inbound.abandon(left);
+    outbound.abandon(call);
+    assert_eq!((inbound.metric(&abandoned("inbound")), outbound.metric(&abandoned("outbound"))), (1, 1));
+    inbound.end(failing, 500, 10);
+    assert_eq!(inbound.metric(&failures("inbound", "own")), 1, "what fails meanwhile does so by itself");
+    assert_eq!(inbound.metric(&failures("inbound", "downstream")), 0);
 }
 
 #[test]
