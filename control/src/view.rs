@@ -2,10 +2,9 @@
 //! asked of anybody.
 //!
 //! [`kept`] reads an object, [`glance`] says how it stands in a few words, [`tree`] lays it out across
-//! services, [`text`] prints both; [`asking`] says which requests make no sense now, and [`outcome`] when
-//! a release has come to an end that a waiting program wants to hear of.
+//! services, [`text`] prints both; [`outcome`] says when a release has come to an end that a waiting
+//! program wants to hear of.
 
-pub mod asking;
 pub mod columns;
 pub mod glance;
 pub mod ground;

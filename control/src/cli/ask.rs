@@ -9,7 +9,6 @@ use super::kube::duration;
 use super::{Exit, print};
 use crate::engine::request::{Request, Verb};
 use crate::engine::status::Entry;
-use crate::view::asking::refusal;
 use crate::view::kept::Kept;
 use crate::view::{glance, times};
 
@@ -45,7 +44,7 @@ pub(super) fn run(verb: Verb, args: &Args) -> anyhow::Result<Exit> {
     block_on(async {
         let home = Home::open(&args.place, false).await?;
         let kept = home.get(home::name(&args.release)).await?;
-        if let Some(reason) = refusal(verb, &kept) {
+        if let Some(reason) = kept.refusal(verb) {
             bail!("`{}` makes no sense for {}: {reason}", verb.name(), kept.name);
         }
         if let Some(unheard) = kept.asked.as_ref().filter(|asked| asked.id != kept.status.handled_request) {

@@ -314,6 +314,11 @@ impl Status {
         self.phase == Phase::Promoting && self.handover.as_ref().is_some_and(untouched)
     }
 
+    /// Whether stable has been given a version, so that the one before it is known.
+    pub fn has_given(&self) -> bool {
+        self.handover.as_ref().is_some_and(|handover| !handover.revisions.is_empty())
+    }
+
     /// Adds to the history, which stays bounded.
     pub fn note(&mut self, at_ms: Millis, reason: &str, message: impl Into<String>) {
         self.history.push(Entry { at_ms, reason: reason.into(), message: message.into() });

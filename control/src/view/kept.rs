@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::engine::Millis;
-use crate::engine::request::{self, Request};
+use crate::engine::refusal::Standing;
+use crate::engine::request::{self, Request, Verb};
 use crate::engine::status::Status;
 use crate::release::{STABLE, Spec};
 
@@ -103,6 +104,18 @@ impl Kept {
         };
         lanes.push(STABLE.into());
         lanes
+    }
+
+    /// Why a request makes no sense now, and what would; nothing if it may be made. The engine decides in the
+    /// end, by what it sees when the request reaches it.
+    pub fn refusal(&self, verb: Verb) -> Option<String> {
+        if self.deleting {
+            return Some("it is being deleted; what it has in lanes returns to stable".into());
+        }
+        let spec = self.spec.as_ref();
+        let leader = spec.and_then(|spec| spec.argo.as_ref()).map(|argo| argo.rollout.as_str());
+        let paused = spec.is_some_and(|spec| spec.paused);
+        Standing { status: &self.status, paused, leader }.refusal(verb)
     }
 
     /// Whether the status is about the spec and the request as they are now: before, it says nothing

@@ -25,30 +25,32 @@ impl Machine<'_> {
         if before.exposure != Exposure::Absent {
             self.status.streams = Some(Streams::since(self.now));
         }
-        let (now, has_ended) = (self.now, self.status.phase.is_finished());
-        let Some(streams) = self.status.streams.as_mut().filter(|streams| streams.is_counted()) else { return };
-        let (was_told, had_some) = (streams.left.is_some(), streams.left.is_some_and(|left| left > 0));
+        let Some(mut streams) = self.status.streams.clone().filter(Streams::is_counted) else { return };
+        let left_before = streams.left;
         if let Some(open) = &self.seen.streams {
             streams.take(open);
         }
-        let words = if was_told { String::new() } else { streams.words() };
-        let longest = release.and_then(|release| release.plan.drain_after_ms).unwrap_or(0);
-        let longest = COUNTED_MS.max(longest.saturating_add(AFTERWARDS_MS));
-        let is_empty = streams.left == Some(0);
-        if has_ended && (is_empty || now >= streams.since_ms.saturating_add(longest)) {
-            streams.until_ms = Some(now);
-            let took = now.saturating_sub(streams.since_ms) / 1000;
-            if is_empty && had_some {
-                self.note(
-                    "StreamsEnded",
-                    format!("the last stream in the lanes ended {took} s after they were withdrawn"),
-                );
+        if self.status.phase.is_finished() && self.is_counted_out(&streams, release) {
+            streams.until_ms = Some(self.now);
+            if left_before.is_some_and(|left| left > 0) && streams.left == Some(0) {
+                let took = self.now.saturating_sub(streams.since_ms) / 1000;
+                let message = format!("the last stream in the lanes ended {took} s after they were withdrawn");
+                self.note("StreamsEnded", message);
             }
-            return;
+        } else {
+            self.wake_by(self.now.saturating_add(AGAIN_MS));
+            let words = streams.words();
+            if left_before.is_none() && !words.is_empty() {
+                self.note("StreamsLeft", words);
+            }
         }
-        if !words.is_empty() {
-            self.note("StreamsLeft", words);
-        }
-        self.wake_by(now.saturating_add(AGAIN_MS));
+        self.status.streams = Some(streams);
+    }
+
+    /// Whether no stream is left, or those that are have been counted for long enough.
+    fn is_counted_out(&self, streams: &Streams, release: Option<&Release>) -> bool {
+        let drained = release.and_then(|release| release.plan.drain_after_ms).unwrap_or(0);
+        let longest = COUNTED_MS.max(drained.saturating_add(AFTERWARDS_MS));
+        streams.left == Some(0) || self.now >= streams.since_ms.saturating_add(longest)
     }
 }
