@@ -16,8 +16,8 @@ use crate::asking::{anybody, takes};
 use crate::control::{PATIENCE, release, until, until_phase};
 use crate::traffic::Traffic;
 
-/// Argo Rollouts leads by the steps of its Rollout, and asks for verdicts.
-const LED: &str = "
+/// A release of the one service whose pods a Rollout makes; how it moves is added.
+const ORDERS: &str = "
 apiVersion: graylane.io/v1alpha1
 kind: GrayRelease
 metadata: {name: summer, namespace: shop}
@@ -26,29 +26,23 @@ spec:
   members: [{service: orders, hosts: [shop.example.com]}]
   entry: {gateways: [{namespace: istio-ingress}]}
   stickiness: {unit: [{header: x-user-id}]}
-  argo: {rollout: orders}
   promotion: {strategy: argo}
-  analysis: {successRate: 95%, warmup: 1s}
 ";
 
+/// Argo Rollouts leads by the steps of its Rollout, and asks for verdicts.
+fn led() -> String {
+    format!("{ORDERS}  argo: {{rollout: orders}}\n  analysis: {{successRate: 95%, warmup: 1s}}\n")
+}
+
 /// The release leads; Argo Rollouts makes the pods and promotes.
-const LEADS: &str = "
-apiVersion: graylane.io/v1alpha1
-kind: GrayRelease
-metadata: {name: summer, namespace: shop}
-spec:
-  lanes: [{name: canary}]
-  members: [{service: orders, hosts: [shop.example.com]}]
-  entry: {gateways: [{namespace: istio-ingress}]}
-  stickiness: {unit: [{header: x-user-id}]}
-  steps: [{weight: 50%}, {pause: {}}, {weight: 100%}]
-  promotion: {strategy: argo}
-";
+fn leads() -> String {
+    format!("{ORDERS}  steps: [{{weight: 50%}}, {{pause: {{}}}}, {{weight: 100%}}]\n")
+}
 
 #[test]
 fn smoke_argo_asks_for_verdicts_a_good_version_becomes_stable_and_a_bad_one_is_aborted() {
     bed::tell(&Bed::mesh(), |bed| {
-        let town = Town::build(bed, LED, "orders-1")?;
+        let town = Town::build(bed, &led(), "orders-1")?;
         let routes = town.generation("virtualservice", "orders")?;
         served_by(bed, "orders-1")?;
         let traffic = Traffic::with_every_fifth(bed, "/?fail=orders-3:500")?;
@@ -120,7 +114,7 @@ fn until_it_is_aborted(bed: &Bed, town: &Town<'_>) -> Result<()> {
 #[test]
 fn a_release_that_is_taken_back_aborts_the_rollout_that_leads_it() {
     bed::tell(&Bed::mesh(), |bed| {
-        let town = Town::build(bed, LED, "orders-1")?;
+        let town = Town::build(bed, &led(), "orders-1")?;
         town.give("orders-2")?;
         until(bed, "the lane", |status| status["weight"] == "canary=20%")?;
         let begun = std::time::Instant::now();
@@ -149,7 +143,7 @@ fn a_release_that_is_taken_back_aborts_the_rollout_that_leads_it() {
 #[test]
 fn where_the_release_leads_argo_waits_and_promotes_at_its_end() {
     bed::tell(&Bed::mesh(), |bed| {
-        let town = Town::build(bed, LEADS, "orders-1")?;
+        let town = Town::build(bed, &leads(), "orders-1")?;
         served_by(bed, "orders-1")?;
         let traffic = Traffic::begin(bed)?;
         town.give("orders-2")?;
@@ -180,7 +174,7 @@ fn where_the_release_leads_argo_waits_and_promotes_at_its_end() {
 #[test]
 fn a_rollout_that_would_move_users_by_itself_is_refused_with_the_mend() {
     bed::tell(&Bed::mesh(), |bed| {
-        let town = Town::build(bed, LED, "orders-1")?;
+        let town = Town::build(bed, &led(), "orders-1")?;
         for (patch, words, mend) in [
             (
                 r#"{"spec": {"strategy": {"canary": {"trafficRouting": {"istio":
@@ -203,7 +197,7 @@ fn a_rollout_that_would_move_users_by_itself_is_refused_with_the_mend() {
             until_phase(bed, "Pending")?;
         }
         // Both want the weights: the API server says it, in the words of the command line.
-        let both = LED.replace("  argo:", "  steps: [{weight: 5%}]\n  argo:");
+        let both = led().replace("  argo:", "  steps: [{weight: 5%}]\n  argo:");
         let refused = bed.apply(&both).err().context("both were taken")?;
         let words = "both would move the weight; leave out spec.steps";
         ensure!(format!("{refused:#}").contains(words), "{refused:#}");
