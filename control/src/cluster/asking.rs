@@ -19,6 +19,11 @@ const HURRIED: usize = 24;
 const LEISURE: Duration = Duration::from_secs(2);
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A proxy that has answered before and now says nothing is believed to be away after this. A busy one misses a
+/// question now and then, and every release that runs there would write it down, twice.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Time between questions to one that says nothing.
+const AGAIN: Duration = Duration::from_millis(250);
 /// Questions at the same time.
 const AT_ONCE: usize = 32;
 /// A proxy that nobody has looked at for so long is not asked any more.
@@ -52,6 +57,8 @@ struct Inner {
 #[derive(Debug)]
 struct Target {
     answer: Option<Answer>,
+    /// When it was asked first of all the questions that it has not answered since the last answer.
+    silent_since: Option<Instant>,
     wanted_until: Instant,
     hurry_until: Instant,
     hurry: Arc<Notify>,
@@ -73,13 +80,7 @@ impl Asking {
             return target.answer.clone();
         }
         let hurry = Arc::new(Notify::new());
-        let target = Target {
-            answer: None,
-            wanted_until: now + INTEREST,
-            hurry_until: now + WAITING,
-            hurry: Arc::clone(&hurry),
-        };
-        targets.insert(address.to_owned(), target);
+        targets.insert(address.to_owned(), Target::new(now, Arc::clone(&hurry)));
         drop(targets);
         tokio::spawn(Arc::clone(&self.0).ask_again_and_again(address.to_owned(), hurry));
         None
@@ -126,10 +127,11 @@ impl Inner {
             targets.remove(address);
             return None;
         }
-        let is_news = target.answer.as_ref().is_none_or(|before| before.report != answer.report);
-        target.answer = Some(answer);
+        let is_news = target.take(answer, now);
         let pause = if target.hurry_until > now {
             HURRY * u32::try_from(hurried.div_ceil(HURRIED)).unwrap_or(1)
+        } else if target.silent_since.is_some() {
+            AGAIN
         } else {
             LEISURE
         };
@@ -138,6 +140,30 @@ impl Inner {
             self.wake.up();
         }
         Some(pause)
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn new(now: Instant, hurry: Arc<Notify>) -> Self {
+        let (wanted_until, hurry_until) = (now + INTEREST, now + WAITING);
+        Self { answer: None, silent_since: None, wanted_until, hurry_until, hurry }
+    }
+
+    /// Takes an answer, or that there was none. True when that is news.
+    ///
+    /// What is kept of a proxy that misses a question says when it was asked: it confirms nothing that was
+    /// pushed since.
+    fn take(&mut self, answer: Answer, now: Instant) -> bool {
+        self.silent_since = answer.report.is_err().then(|| self.silent_since.unwrap_or(answer.asked));
+        let is_short = self.silent_since.is_some_and(|since| now.saturating_duration_since(since) < SILENCE);
+        if is_short && self.answer.as_ref().is_some_and(|before| before.report.is_ok()) {
+            return false;
+        }
+        let is_news = self.answer.as_ref().is_none_or(|before| before.report != answer.report);
+        self.answer = Some(answer);
+        is_news
     }
 }
 
@@ -167,6 +193,33 @@ mod tests {
         let router = axum::Router::new().route("/stats/prometheus", axum::routing::get(page));
         tokio::spawn(async move { axum::serve(listener, router).await });
         (address, asked)
+    }
+
+    #[test]
+    fn a_missed_question_takes_nothing_back_and_a_lasting_silence_is_told() {
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let answer = |millis, report| Answer { asked: at(millis), report };
+        let well = || Ok(Report { concurrency: Some(2), ..Report::default() });
+        let silence = || Err("no answer".to_owned());
+        let mut target = Target::new(begun, Arc::default());
+        assert!(target.take(answer(0, well()), at(10)));
+        assert!(!target.take(answer(2_000, silence()), at(3_000)), "one question was missed");
+        assert!(!target.take(answer(3_250, well()), at(3_260)), "it says what it said before");
+        assert!(!target.take(answer(5_000, silence()), at(6_000)));
+        let kept = target.answer.clone().unwrap();
+        assert_eq!((kept.report, kept.asked), (well(), at(3_250)), "it was heard then, and not since");
+        assert!(!target.take(answer(8_000, silence()), at(9_000)));
+        assert!(target.take(answer(9_250, silence()), at(10_250)), "it has said nothing for five seconds");
+        assert!(target.answer.as_ref().unwrap().report.is_err());
+        assert!(target.take(answer(11_000, well()), at(11_010)), "it is back");
+    }
+
+    #[test]
+    fn a_proxy_that_never_answered_is_told_at_once() {
+        let now = Instant::now();
+        let mut target = Target::new(now, Arc::default());
+        assert!(target.take(Answer { asked: now, report: Err("refused".into()) }, now));
     }
 
     #[tokio::test]
