@@ -27,5 +27,6 @@ pub mod roster;
 #[cfg(test)]
 mod stories;
 pub mod stream;
+pub mod units;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;

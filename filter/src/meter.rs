@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use graylane_policy::brake::GroupLane;
 use graylane_policy::metric::stat_name;
 use graylane_policy::raw::Role;
 use graylane_policy::specimen::Specimen;
@@ -49,6 +50,7 @@ enum Series {
     OpenStreams(Version),
     ClosedStreams(Version),
     FailedTrace(Version, u8),
+    Unit { at: GroupLane, bucket: u8, failed: bool },
 }
 
 // === impl Place ===
@@ -134,6 +136,13 @@ impl Meter {
         }
     }
 
+    /// Requests of the units of one bucket in a lane of an entry, or those of them that failed.
+    pub fn unit(&self, host: &impl Host, policy: &Policy, (at, bucket): (GroupLane, u8), failed: bool, requests: u32) {
+        if let Some(id) = self.id(host, policy, Series::Unit { at, bucket, failed }) {
+            host.add(id, i64::from(requests));
+        }
+    }
+
     fn add(&self, host: &impl Host, policy: &Policy, series: Series) {
         if let Some(id) = self.id(host, policy, series) {
             host.add(id, 1);
@@ -177,6 +186,12 @@ impl Meter {
             Series::OpenStreams(version) => self.of_version("graylane_open_streams", policy, version),
             Series::ClosedStreams(version) => self.of_version("graylane_closed_streams_total", policy, version),
             Series::FailedTrace(version, part) => self.of_version(part_name(part), policy, version),
+            Series::Unit { at: (group, lane), bucket, failed } => {
+                let what = if failed { "failures" } else { "requests" };
+                code = ["graylane_unit_", u16::from(bucket).to_string().as_str(), "_", what, "_total"].concat();
+                let (rollout, lane) = names(policy, group, lane);
+                stat_name(&code, &[("rollout", rollout), ("lane", lane)])
+            }
         }
     }
 

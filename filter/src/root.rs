@@ -13,6 +13,7 @@ use crate::failed::FailedTraces;
 use crate::host::{Host, Level, MetricKind};
 use crate::meter::Meter;
 use crate::roster::{self, Entry};
+use crate::units::Units;
 
 /// Pod label with the lane of the pod.
 const LANE_LABEL: &str = "graylane.io/lane";
@@ -29,6 +30,8 @@ pub struct Active<H> {
     pub meter: Meter,
     /// Its local brakes.
     pub brakes: Brakes,
+    /// Whose requests its entries put into lanes.
+    pub units: Units,
     /// When failed requests were named last.
     pub failed: FailedTraces,
     /// Its open calls in lanes, where they may have to be closed.
@@ -60,6 +63,7 @@ pub fn configure<H: Host>(host: &Rc<H>) -> Result<Active<H>, ConfigError> {
         host: Rc::clone(host),
         meter: Meter::new(&policy, &workload),
         brakes: Brakes::new(&policy),
+        units: Units::default(),
         failed: FailedTraces::default(),
         drain: Drain::default(),
         pod,
@@ -106,6 +110,7 @@ impl<H: Host> Active<H> {
         let tick = self.ticks.replace(self.ticks.get().wrapping_add(1));
         if tick.is_multiple_of(roster::TICK_MS / self.tick_ms()) {
             self.sign(vm, now);
+            self.units.report(&*self.host, &self.policy, &self.meter);
         }
     }
 
@@ -152,11 +157,19 @@ impl<H: Host> Active<H> {
         }
     }
 
+    /// Once it is no longer in force, its ticks are over: what a request counted is told from here.
+    pub fn settle(&self) {
+        if self.is_retired.get() {
+            self.brakes.settle(&*self.host, &self.policy);
+            self.units.report(&*self.host, &self.policy, &self.meter);
+        }
+    }
+
     /// The end of this document on this VM. The host would go on ticking a root that is gone.
     pub fn retire(&self) {
         self.is_retired.set(true);
         self.brakes.set_retired(true);
-        self.brakes.settle(&*self.host, &self.policy);
+        self.settle();
         self.host.set_tick_ms(0);
     }
 }

@@ -13,6 +13,7 @@ mod counting;
 mod draining;
 mod failing;
 mod routing;
+mod units;
 mod workers;
 
 /// One VM with a document in force.

@@ -109,8 +109,10 @@ impl<H: Host> Stream<H> {
             active.count(&begun, end_ns, status, outcome);
         }
         if !begun.samples.is_empty() {
-            active.brakes.count(&begun.samples, outcome == Outcome::Failure);
-            active.brakes.settle(&*active.host, &active.policy);
+            let (host, failed) = (&*active.host, outcome == Outcome::Failure);
+            active.brakes.count(&begun.samples, failed);
+            active.units.count(host, &active.policy, &active.meter, &begun.samples, failed);
+            active.settle();
         }
     }
 }
