@@ -66,21 +66,9 @@ impl Brake {
     fn lane(&mut self, hop: &Hop, users: &[(f64, f64)]) {
         for at in 0..hop.called {
             let failed = at < hop.failed();
-            let unit = if at < hop.by_users { self.one_of(users) } else { self.draw.between(0.0, 1.0) };
+            let unit = if at < hop.by_users { self.draw.one_of(users) } else { self.draw.between(0.0, 1.0) };
             self.count(CANARY, unit_of(unit), failed);
         }
-    }
-
-    /// The slot of a user, by how much each asks.
-    fn one_of(&mut self, users: &[(f64, f64)]) -> f64 {
-        let mut left = self.draw.between(0.0, users.iter().map(|(_, share)| share).sum());
-        for (slot, share) in users {
-            left -= share;
-            if left <= 0.0 {
-                return *slot;
-            }
-        }
-        0.0
     }
 
     fn count(&mut self, lane: LaneId, unit: usize, failed: bool) {

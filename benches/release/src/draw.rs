@@ -53,6 +53,18 @@ impl Draw {
         }
     }
 
+    /// The slot of one of several users, of whom (slot, share of the traffic) is known.
+    pub fn one_of(&mut self, users: &[(f64, f64)]) -> f64 {
+        let mut left = self.between(0.0, users.iter().map(|(_, share)| share).sum());
+        for (slot, share) in users {
+            left -= share;
+            if left <= 0.0 {
+                return *slot;
+            }
+        }
+        0.0
+    }
+
     /// Exponential with a mean.
     pub fn exponential(&mut self, mean: f64) -> f64 {
         let unit: f64 = Exp1.sample(&mut self.0);

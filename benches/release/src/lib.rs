@@ -18,5 +18,6 @@ pub mod share;
 pub mod suite;
 pub mod table;
 mod truth;
+pub mod units;
 pub mod users;
 pub mod world;

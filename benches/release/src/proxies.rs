@@ -1,5 +1,6 @@
 //! Proxies: counters that are read once a second, each at its own moment, get lost and restart.
 
+use graylane_analysis::counts::{UNITS, Unit};
 use graylane_analysis::{Cohort, Direction, Metric, Origin, Reading, STABLE, Series};
 
 use crate::draw::Draw;
@@ -43,7 +44,7 @@ impl Proxies {
     pub fn new(scenario: &Scenario) -> Self {
         let mut draw = Draw::new(scenario.seed ^ 0x9e37);
         let lanes = [LANE, STABLE];
-        let gateway = lanes.iter().flat_map(|lane| caller(0, lane, scenario)).collect();
+        let gateway = lanes.iter().flat_map(|lane| caller(0, lane, scenario)).chain(units()).collect();
         let gateway = Proxy::new("gateway".into(), None, &mut draw, gateway);
         let sidecars = lanes.map(|lane| {
             let sidecar = |at: usize| {
@@ -78,6 +79,13 @@ impl Proxies {
                 add_called(&mut self.sidecars[lane][at].counters, hop, untraced);
             }
         }
+    }
+
+    /// Counts the lane's units at the gateway.
+    pub fn count_units(&mut self, units: &[Unit; UNITS]) {
+        let grown = units.iter().flat_map(|unit| [unit.requests, unit.failures]);
+        let counters = self.gateway.counters.iter_mut().skip(2 * CALLER);
+        counters.zip(grown).for_each(|((_, value), grown)| *value += grown);
     }
 
     /// Reads those proxies whose moment it is.
@@ -127,6 +135,19 @@ fn caller(at: usize, lane: &str, scenario: &Scenario) -> Vec<(Series, u64)> {
         (series(Metric::Failures, None), 0),
         (series(Metric::Slow(SLOW_MS), None), 0),
     ]
+}
+
+fn units() -> impl Iterator<Item = (Series, u64)> {
+    let series = |metric| Series {
+        metric,
+        service: String::new(),
+        lane: LANE.into(),
+        cohort: Cohort::Unknown,
+        direction: Direction::Gateway,
+        origin: None,
+        status: None,
+    };
+    (0..UNITS as u8).flat_map(move |at| [(series(Metric::UnitRequests(at)), 0), (series(Metric::UnitFailures(at)), 0)])
 }
 
 fn called(at: usize, lane: &str, scenario: &Scenario) -> Vec<(Series, u64)> {

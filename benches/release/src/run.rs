@@ -8,6 +8,7 @@ use crate::proxies::{LANE, Proxies};
 use crate::rivals::{KINDS, Rival};
 use crate::scenario::{FAST, SERVICES, SLOW_MS, SUCCESS, Scenario, Truth};
 use crate::truth;
+use crate::units::Units;
 use crate::world::{Flow, STEP_S, World};
 
 /// Stable is watched for so long before the lane opens: its pods are being started meanwhile.
@@ -97,6 +98,7 @@ pub(crate) struct Run {
     pub(crate) plan: Plan,
     pub(crate) world: World,
     proxies: Proxies,
+    units: Units,
     ledger: Ledger,
     evidence: Evidence,
     brake: Brake,
@@ -131,6 +133,7 @@ impl Run {
             plan: plan(),
             world: World::new(scenario),
             proxies,
+            units: Units::new(scenario),
             ledger,
             evidence: Evidence::default(),
             brake: Brake::new(scenario),
@@ -159,10 +162,11 @@ impl Run {
             let at_s = at(second) - at(LEAD_S) + f64::from(half) * STEP_S;
             let flows = self.world.step(at_s, self.weight);
             self.proxies.count(&flows);
+            let users = self.world.failing_users(self.weight, at_s);
+            self.proxies.count_units(&self.units.of(&self.world, self.weight, &flows[0][0], &users));
             self.account(&flows, at_s);
             let at_ms = second * 1000 + 500 * u64::from(half + 1);
             if self.weight > 0.0 && self.decided.is_none() {
-                let users = self.world.failing_users(self.weight, at_s);
                 self.brake.watch(&flows, &users, at_ms);
             }
             self.proxies.read(at_ms, half == 0).into_iter().for_each(|reading| self.ledger.take(reading));

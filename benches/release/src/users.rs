@@ -2,6 +2,8 @@
 
 use crate::draw::Draw;
 use crate::scenario::Crowd;
+use crate::units::bucket_of;
+use graylane_analysis::counts::UNITS;
 
 /// A crowd with slots.
 #[derive(Debug)]
@@ -57,6 +59,17 @@ impl Users {
     pub fn share(&self, weight: f64) -> f64 {
         let at = self.shares.partition_point(|(slot, _)| *slot < weight);
         if at == 0 { 0.0 } else { self.shares[at - 1].1 }
+    }
+
+    /// Shares of all traffic that a weight sends to the lane, by bucket of units.
+    pub fn by_bucket(&self, weight: f64) -> [f64; UNITS] {
+        let mut shares = [0.0; UNITS];
+        let mut before = 0.0;
+        for (slot, up_to) in self.shares.iter().take_while(|(slot, _)| *slot < weight) {
+            shares[bucket_of(*slot)] += up_to - before;
+            before = *up_to;
+        }
+        shares
     }
 
     /// Share of the lane's requests that fail at a weight because of who sends them, on average.

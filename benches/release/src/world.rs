@@ -1,5 +1,7 @@
 //! Traffic through a chain of three services, half a second at a time.
 
+use graylane_analysis::counts::UNITS;
+
 use crate::draw::Draw;
 use crate::scenario::{CALLED, Harm, SERVICES, Scenario};
 use crate::users::Users;
@@ -64,6 +66,11 @@ impl World {
     /// Slots and shares of the traffic of those in the lane whose requests fail now.
     pub fn failing_users(&self, weight: f64, at_s: f64) -> Vec<(f64, f64)> {
         self.users.who_fails(weight, at_s)
+    }
+
+    /// Shares of all traffic that a weight sends to the lane, by bucket of units.
+    pub fn by_bucket(&self, weight: f64) -> [f64; UNITS] {
+        self.users.by_bucket(weight)
     }
 
     /// Half a second at a weight (0 to 1); gives the lane's and stable's traffic.

@@ -4,28 +4,53 @@
 use graylane_analysis::Outcome;
 use release_suite::figures;
 use release_suite::run::{Drive, Record};
-use release_suite::scenario::{Damage, Harm, Scenario, Truth};
+use release_suite::scenario::{Damage, Harm, NO_DAMAGE, Scenario, Truth};
 use release_suite::suite::{TUNING, releases, run_all};
 
-/// Plain traffic: no users who fail by themselves.
-fn plain(records: &[Record]) -> impl Iterator<Item = &Record> {
-    records.iter().filter(|record| record.scenario.crowd.breaks == 0.0 && record.scenario.crowd.storm == 0.0)
-}
-
-#[test]
-fn good_releases_stay_and_bad_ones_go() {
-    let records = run_all(&releases(TUNING, 400, 200), Drive::Fixed);
+/// What was decided wrongly, in words.
+fn wrong(records: &[Record]) -> Vec<(&str, &str)> {
     let wrong = |record: &&Record| match record.scenario.truth {
         Truth::Good => record.outcome == Outcome::Fail,
         Truth::Bad => record.outcome == Outcome::Pass,
         Truth::Between => false,
     };
-    let told: Vec<_> = plain(&records).filter(wrong).map(|record| (record.scenario.kind, &record.reason)).collect();
+    records.iter().filter(wrong).map(|record| (record.scenario.kind, record.reason.as_str())).collect()
+}
+
+#[test]
+fn good_releases_stay_and_bad_ones_go() {
+    let records = run_all(&releases(TUNING, 400, 200), Drive::Fixed);
+    let told = wrong(&records);
     assert!(told.is_empty(), "{told:?}");
     for figure in figures::compare(&records) {
         let must = figure.name.contains("twice the traffic") || figure.name.contains("located");
         assert!(!must || figure.value >= 0.98, "{figure:?}");
     }
+}
+
+#[test]
+fn users_who_fail_by_themselves_take_no_release_back() {
+    let fails = |scenario: &Scenario| scenario.crowd.breaks > 0.0 || scenario.crowd.storm > 0.0;
+    let scenarios: Vec<_> = (TUNING..).map(Scenario::good).filter(fails).take(200).collect();
+    for drive in [Drive::Fixed, Drive::Auto] {
+        let records = run_all(&scenarios, drive);
+        let told = wrong(&records);
+        assert!(told.is_empty(), "{drive:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_bad_version_goes_back_whoever_its_users_are() {
+    let few_and_heavy = |seed| {
+        let mut scenario =
+            Scenario::plain(seed, 100.0, 0.001, Some(Damage { rate: 0.2, harm: Harm::Own, ..NO_DAMAGE }));
+        (scenario.crowd.users, scenario.crowd.shape) = (200, 1.5);
+        (scenario.crowd.broken, scenario.crowd.breaks) = (0.02, 0.1);
+        scenario
+    };
+    let records = run_all(&(1..60).map(few_and_heavy).collect::<Vec<_>>(), Drive::Fixed);
+    let back = records.iter().filter(|record| record.outcome == Outcome::Fail && record.decided_s <= 20).count();
+    assert!(back >= 57, "{back} of {}", records.len());
 }
 
 #[test]

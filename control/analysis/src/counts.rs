@@ -12,9 +12,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use interval::{Call, Cell, Contexts, Inbound, Interval, Ratio, RatioKey, Tally};
+pub use interval::{Call, Cell, Contexts, Inbound, Interval, Ratio, RatioKey, Tally, Unit};
 pub use ledger::{EPOCH_SLACK_MS, Ledger};
 pub use name::series;
+
+/// Units are told apart by one of so many buckets (`filter/src/units.rs`).
+pub const UNITS: usize = 16;
 
 /// How a request came to its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -101,6 +104,11 @@ pub enum Metric {
     LanePicks(Pick),
     /// `graylane_context_total`; [`Series::service`] is the workload.
     Context(Source),
+    /// `graylane_unit_N_requests_total`: requests that an entry put into the lane by the slot of their unit, for
+    /// one of the buckets that units are told apart by, below [`UNITS`].
+    UnitRequests(u8),
+    /// `graylane_unit_N_failures_total`: those of them that failed.
+    UnitFailures(u8),
 }
 
 /// One counter of one proxy, by its labels. The `rollout` label is not part of it: a ledger is fed

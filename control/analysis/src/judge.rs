@@ -3,6 +3,7 @@
 mod arm;
 pub mod bound;
 mod consecutive;
+mod crowd;
 mod family;
 mod harm;
 mod health;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arm::{Arm, Pair};
 pub use consecutive::{IN_A_ROW, WINDOW_MS, Windows};
+pub use crowd::Crowd;
 pub use harm::RATIOS;
 pub use health::Health;
 pub use keep::Keep;
@@ -53,6 +55,8 @@ pub struct Evidence {
     pub(crate) health: Health,
     /// Where failures come from.
     pub(crate) sites: Sites,
+    /// Whose requests fail.
+    pub(crate) crowd: Crowd,
 }
 
 // === impl Evidence ===
@@ -63,13 +67,18 @@ impl Evidence {
     pub fn observe(&mut self, plan: &Plan, interval: &Interval) {
         self.health.observe(plan, interval);
         self.sites.observe(plan, interval);
+        let lone = self.crowd.observe(plan, interval);
         let with_unknown = self.health.may_compare_unknown();
         for (service, objective) in plan.objectives() {
             let trials = self.trials.entry(service.to_owned()).or_default();
             let trial = trials.entry(objective.name.clone()).or_default();
             match counts(plan, interval, service, objective, with_unknown) {
                 Counted::Pair(pair) => {
-                    trial.observe(plan, &step(interval, objective, pair), family::cap(plan, objective))
+                    let mut step = step(interval, objective, pair);
+                    if matches!(objective.kind, ObjectiveKind::SuccessRate { .. }) {
+                        step.lone = lone;
+                    }
+                    trial.observe(plan, &step, family::cap(plan, objective));
                 }
                 Counted::Value(lane, stable) => trial.close(objective, interval, lane, stable),
                 Counted::Nothing => {}
@@ -98,7 +107,14 @@ enum Counted {
 
 fn step(interval: &Interval, objective: &Objective, pair: Pair) -> Step {
     let forgives_start = matches!(objective.kind, ObjectiveKind::Latency { .. });
-    Step { pair, allowed: objective.allowed(), from_ms: interval.from_ms, to_ms: interval.to_ms, forgives_start }
+    Step {
+        pair,
+        allowed: objective.allowed(),
+        from_ms: interval.from_ms,
+        to_ms: interval.to_ms,
+        forgives_start,
+        lone: 0,
+    }
 }
 
 fn counts(plan: &Plan, interval: &Interval, service: &str, objective: &Objective, with_unknown: bool) -> Counted {

@@ -52,6 +52,15 @@ pub struct Call {
     pub to: String,
 }
 
+/// Requests of the units of one bucket, as entries put them into a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// Requests.
+    pub requests: u64,
+    /// Failures; each is counted at once, and requests a little later.
+    pub failures: u64,
+}
+
 /// Lane sources seen by a workload: (workload, lane, direction, source) to calls.
 pub type Contexts = BTreeMap<(String, String, Direction, Source), u64>;
 
@@ -99,6 +108,8 @@ pub struct Interval {
     pub contexts: Contexts,
     /// Calls by edge, all lanes together.
     pub calls: BTreeMap<Call, u64>,
+    /// Whose requests entered a lane by their slot: by lane and bucket.
+    pub units: BTreeMap<(String, u8), Unit>,
     /// Ratio objectives, as the reader of Prometheus filled them in.
     pub ratios: BTreeMap<RatioKey, Ratio>,
     /// Intended weights while it lasted, in 1/10,000 by lane; filled in by the caller. A lane whose
@@ -123,9 +134,15 @@ impl Interval {
                 let key = (series.service.clone(), series.lane.clone(), series.direction, source);
                 *self.contexts.entry(key).or_default() += grown;
             }
+            Metric::UnitRequests(at) => self.unit(series, at).requests += grown,
+            Metric::UnitFailures(at) => self.unit(series, at).failures += grown,
             _ if series.direction == Direction::Inbound => self.add_inbound(series, grown),
             _ => self.add_outcome(beside, series, grown),
         }
+    }
+
+    fn unit(&mut self, series: &Series, at: u8) -> &mut Unit {
+        self.units.entry((series.lane.clone(), at)).or_default()
     }
 
     fn add_inbound(&mut self, series: &Series, grown: u64) {
@@ -136,7 +153,7 @@ impl Interval {
             (Metric::Failures, Some(Origin::Downstream)) => inbound.downstream += grown,
             (Metric::Failures, _) => inbound.unknown += grown,
             (Metric::Slow(over_ms), _) => *inbound.slow.entry(over_ms).or_default() += grown,
-            (Metric::LanePicks(_) | Metric::Context(_), _) => {}
+            _ => {}
         }
     }
 
@@ -157,7 +174,7 @@ impl Interval {
             }
             Metric::Failures => tally.failures += grown,
             Metric::Slow(over_ms) => *tally.slow.entry(over_ms).or_default() += grown,
-            Metric::LanePicks(_) | Metric::Context(_) => {}
+            _ => {}
         }
     }
 }

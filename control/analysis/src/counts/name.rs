@@ -1,6 +1,6 @@
 //! Reading the filter's counters back: what their names and labels mean (`filter/src/meter.rs`).
 
-use super::{Cohort, Direction, Metric, Origin, Pick, Series, Source};
+use super::{Cohort, Direction, Metric, Origin, Pick, Series, Source, UNITS};
 
 /// The release (`namespace/name`) and the series of a counter, by its name and a way to look a label of it
 /// up; nothing for a metric that the analysis does not use.
@@ -26,8 +26,19 @@ fn metric<'a>(name: &str, label: &impl Fn(&str) -> Option<&'a str>) -> Option<Me
         "graylane_slow_requests_total" => Metric::Slow(label("over_ms")?.parse().ok()?),
         "graylane_lane_total" => Metric::LanePicks(pick(label("reason")?)),
         "graylane_context_total" => Metric::Context(source(label("source")?)),
-        _ => return None,
+        _ => return unit(name),
     })
+}
+
+/// The bucket is part of the name: a label of its own would have to be taught to every proxy.
+fn unit(name: &str) -> Option<Metric> {
+    let (at, what) = name.strip_prefix("graylane_unit_")?.split_once('_')?;
+    let at = at.parse().ok().filter(|at| usize::from(*at) < UNITS)?;
+    match what {
+        "requests_total" => Some(Metric::UnitRequests(at)),
+        "failures_total" => Some(Metric::UnitFailures(at)),
+        _ => None,
+    }
 }
 
 fn direction(label: Option<&str>) -> Direction {
@@ -94,6 +105,17 @@ mod tests {
             (Metric::Requests, "cart.shop", "canary")
         );
         assert_eq!((series.cohort, series.direction, series.status), (Cohort::Slot, Direction::Outbound, Some(503)));
+    }
+
+    #[test]
+    fn the_bucket_of_units_is_read_from_the_name() {
+        let labels = [("rollout", "shop/summer"), ("lane", "canary")];
+        let metric = |name: &str| read(name, &labels).map(|(_, series)| series.metric);
+        assert_eq!(metric("graylane_unit_0_requests_total"), Some(Metric::UnitRequests(0)));
+        assert_eq!(metric("graylane_unit_15_failures_total"), Some(Metric::UnitFailures(15)));
+        for name in ["graylane_unit_16_requests_total", "graylane_unit_x_requests_total", "graylane_unit_1_total"] {
+            assert_eq!(metric(name), None, "{name}");
+        }
     }
 
     #[test]

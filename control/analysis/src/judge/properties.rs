@@ -7,6 +7,7 @@ use super::harm::{self, RATIOS};
 use super::nats::{Nats, log_mean_exp};
 use super::*;
 use crate::ServicePlan;
+use crate::counts::{UNITS, Unit};
 
 /// A small generator, so that the simulations need no crate and never change.
 struct Coin(u64);
@@ -60,6 +61,12 @@ fn counts() -> impl Strategy<Value = Vec<Vec<Count>>> {
     prop::collection::vec(prop::collection::vec((0..2_usize, any::<bool>(), size(), size(), size()), 0..6), 0..30)
 }
 
+/// (bucket, requests, failures)
+fn units() -> impl Strategy<Value = Vec<(u8, u32, u32)>> {
+    let size = || prop_oneof![0..5_u32, 0..500_u32, Just(u32::MAX)];
+    prop::collection::vec((0..16_u8, size(), size()), 1..30)
+}
+
 fn observed(plan: &Plan, intervals: &[Interval]) -> Evidence {
     let mut evidence = Evidence::default();
     intervals.iter().for_each(|interval| evidence.observe(plan, interval));
@@ -92,6 +99,24 @@ proptest! {
         let mut resumed: Evidence = serde_json::from_str(&text).unwrap();
         after.iter().for_each(|interval| resumed.observe(&plan, interval));
         prop_assert_eq!(resumed, observed(&plan, &intervals));
+    }
+
+    #[test]
+    fn what_entries_tell_of_users_only_ever_favours_the_lane(counts in counts(), failed in units()) {
+        let plan = plan(&SERVICES);
+        let intervals: Vec<_> = counts.iter().enumerate().map(|(at, counts)| interval(at, counts)).collect();
+        let mut told = intervals.clone();
+        for (interval, (bucket, requests, failures)) in told.iter_mut().zip(failed.iter().cycle()) {
+            let unit = Unit { requests: u64::from(*requests), failures: u64::from(*failures) };
+            interval.units.insert(("canary".into(), *bucket), unit);
+        }
+        let [plain, told] = [&intervals, &told].map(|intervals| observed(&plan, intervals));
+        for (service, objective) in plan.objectives() {
+            let of = |evidence: &Evidence| evidence.trial(service, &objective.name).map(|trial| (trial.harm(), trial.keep()));
+            if let (Some((plain, kept)), Some((told, still_kept))) = (of(&plain), of(&told)) {
+                prop_assert!(told <= plain && kept == still_kept, "{told} {plain} {kept} {still_kept}");
+            }
+        }
     }
 
     #[test]
@@ -149,4 +174,74 @@ fn of_harmless_lanes_that_are_looked_at_every_second_fewer_than_alpha_fail() {
         })
     });
     assert!(fails.count() <= 20, "more than 5% of 300, and some luck");
+}
+
+/// A release of which the entry tells whose requests fail. Every user asks as often as all others.
+struct Crowd {
+    /// Users in the lane; stable has nine times, or 99 times, as many.
+    users: usize,
+    stable: u32,
+    /// Requests of the lane in a second, and how many of them fail, by user.
+    asks: u32,
+    fails: fn(usize, u64) -> f64,
+    is_told: bool,
+}
+
+impl Crowd {
+    fn second(&self, at: u64, coin: &mut Coin) -> Interval {
+        let mut units = BTreeMap::<(String, u8), Unit>::new();
+        let mut failures = 0;
+        for _ in 0..self.asks {
+            let user = (coin.next() * self.users as f64) as usize;
+            let bucket = (user * 5 % UNITS) as u8;
+            let unit = units.entry(("canary".into(), bucket)).or_default();
+            let failed = u64::from(coin.next() < (self.fails)(user, at));
+            *unit = Unit { requests: unit.requests + 1, failures: unit.failures + failed };
+            failures += failed;
+        }
+        let stable = u32::try_from(coin.bad(u64::from(self.stable), 0.001)).unwrap();
+        let counts = [(0, true, self.asks, failures as u32, 0), (0, false, self.stable, stable, 0)];
+        let mut interval = interval(at as usize, &counts);
+        interval.units = if self.is_told { units } else { interval.units };
+        interval
+    }
+
+    /// The second in which it is taken back, within five minutes.
+    fn taken_back(&self, seed: u64) -> Option<u64> {
+        let (plan, mut coin, mut evidence) = (plan(&["cart"]), Coin(seed), Evidence::default());
+        (0..300).find(|at| {
+            evidence.observe(&plan, &self.second(*at, &mut coin));
+            evidence.verdict(&plan, (at + 1) * 1000).outcome == Outcome::Fail
+        })
+    }
+}
+
+#[test]
+fn one_user_who_fails_takes_no_release_back() {
+    // One of thirty fails from the thirtieth second on; all others as often as in stable.
+    let fails = |user: usize, at: u64| if user == 7 && at >= 30 { 1.0 } else { 0.001 };
+    let crowd = |is_told| Crowd { users: 30, stable: 270, asks: 30, fails, is_told };
+    let taken_back = |is_told| (0..40).filter(|seed| crowd(is_told).taken_back(*seed).is_some()).count();
+    assert_eq!(taken_back(true), 0);
+    assert_eq!(taken_back(false), 40, "requests alone do not tell it from a bad version");
+}
+
+#[test]
+fn a_lane_whose_users_all_fail_goes_back() {
+    for (users, asks, stable) in [(1, 1, 99), (2, 1, 99), (3, 2, 198), (50, 10, 90), (200, 100, 900)] {
+        for seed in 0..20 {
+            let crowd = |is_told| Crowd { users, stable, asks, fails: |_, _| 1.0, is_told };
+            let [told, plain] = [true, false].map(|is_told| crowd(is_told).taken_back(seed));
+            assert_eq!(told, plain, "{users} users");
+            assert!(told.is_some_and(|second| second < 10), "{users} users: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_version_that_fails_a_twentieth_of_all_goes_back_no_later_for_it() {
+    let crowd = |is_told| Crowd { users: 40, stable: 90, asks: 10, fails: |_, _| 0.05, is_told };
+    let sum = |is_told| (0..60).map(|seed| crowd(is_told).taken_back(seed).unwrap_or(300)).sum::<u64>();
+    let (told, plain) = (sum(true), sum(false));
+    assert!(told <= plain + plain / 10, "{told} seconds in all against {plain}");
 }

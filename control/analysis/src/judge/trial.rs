@@ -55,6 +55,10 @@ pub struct Trial {
     /// Since when stable has been seen to break it, Unix milliseconds.
     unclean_since_ms: Option<u64>,
     block: Pair,
+    /// Failures of few users that the last interval told of, and that no failure was found for.
+    late: u64,
+    /// Failures of the lane that were not held against it, because they are of few users.
+    pub lone: u64,
     pooled: Pooled,
     /// The same without the first seconds after the lane's start.
     settled: Pooled,
@@ -74,6 +78,8 @@ pub(super) struct Step {
     pub to_ms: u64,
     /// Whether slow requests are still forgiven after a start.
     pub forgives_start: bool,
+    /// Failures of few users, at the entry.
+    pub lone: u64,
 }
 
 // === impl Trial ===
@@ -116,9 +122,21 @@ impl Trial {
         self.before.add(stable);
     }
 
+    /// The counts without failures of few users. They count as requests that went well, which can only make
+    /// the lane look better, so an e-process stays one. A proxy behind the entry may be read a little later.
+    fn without_lone(&mut self, step: &Step) -> Pair {
+        let Pair { lane, stable } = step.pair;
+        let known = self.late.saturating_add(step.lone);
+        let taken = known.min(lane.bad);
+        self.late = (known - taken).min(step.lone);
+        self.lone = self.lone.saturating_add(taken);
+        Pair { lane: Arm::new(lane.n, lane.bad - taken), stable }
+    }
+
     /// Closes the block of intervals that are compared when it holds enough requests.
     fn compare(&mut self, plan: &Plan, step: &Step, cap: f64) {
-        self.block.add(step.pair);
+        let pair = self.without_lone(step);
+        self.block.add(pair);
         if self.block.lane.n + self.block.stable.n >= BLOCK {
             let block = std::mem::take(&mut self.block);
             self.pooled.add(&block);
@@ -216,7 +234,7 @@ impl Trial {
         };
         let floor = plan.floor_of(objective);
         let settled = || is_over(&self.settled, floor, SETTLED) || is_over(&self.pooled, floor.max(COLD), SETTLED);
-        arm.bad >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
+        arm.bad.saturating_sub(self.lone) >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
     }
 
     /// Whether failures may only have moved from stable into the lane, as those of one user do whose

@@ -268,8 +268,9 @@ fn words(plan: &Plan, service: &str, objective: &Objective, trial: &Trial, state
         return window_words(&plan.lane, service, &objective.name, trial, state);
     }
     let (lane, stable) = (trial.total.lane, trial.total.stable);
+    let few = if trial.lone > 0 { format!(" ({} by few users)", trial.lone) } else { String::new() };
     let counts =
-        format!("{} of {} in {} against {} of {} in stable", lane.bad, lane.n, plan.lane, stable.bad, stable.n);
+        format!("{} of {} in {}{few} against {} of {} in stable", lane.bad, lane.n, plan.lane, stable.bad, stable.n);
     let name = &objective.name;
     match state {
         FindingState::Kept => format!("{service} keeps {name}: {counts} broke it"),
