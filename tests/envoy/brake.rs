@@ -161,7 +161,7 @@ fn an_entry_on_a_sidecar_brakes_as_well(stage: &Stage) -> Result<()> {
 }
 
 /// A brake, and this many slots of 10,000 in the canary.
-fn braked(document: &mut RawConfig, canary: u32, released: u64) {
+pub fn braked(document: &mut RawConfig, canary: u32, released: u64) {
     for entry in entries(document) {
         entry.slots = Some(slots(canary));
         entry.stickiness.unit = vec![RawField::Header("x-user-id".into())];

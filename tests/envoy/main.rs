@@ -29,5 +29,6 @@ mod reverts;
 mod sticky;
 mod traces;
 mod trap;
+mod units;
 mod windows;
 mod withdrawn;
