@@ -20,7 +20,8 @@ main() {
 
 # The first process of a process namespace ignores signals that it does not handle; so a shell handles
 # them, and all else ends when it does. Network namespaces get names under /run, and Istio's agent
-# keeps its modules under /var/lib: both are private here.
+# keeps its modules under /var/lib: both are private here. kubectl remembers for minutes which resources an
+# address serves, and the next run gives the same addresses to other servers: what it remembers stays inside.
 # shellcheck disable=SC2016 # to be expanded inside
 INSIDE='
 set -euo pipefail
@@ -29,7 +30,7 @@ ip link set lo up
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
 mkdir -p /var/lib/istio/data
-export GRAYLANE_IN_BED=1
+export GRAYLANE_IN_BED=1 KUBECACHEDIR=/run/kubectl
 "$@" &
 wait $!'
 
