@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use graylane_policy::brake::GroupLane;
-use graylane_policy::metric::stat_name;
+use graylane_policy::metric::{push_labels, stat_name};
 use graylane_policy::raw::Role;
 use graylane_policy::specimen::Specimen;
 use graylane_policy::{Choice, Cohort, Decision, LaneId, Policy, Reason};
@@ -26,6 +26,15 @@ pub struct Place {
     pub cohort: Cohort,
 }
 
+/// Why a call was given up before any answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quit {
+    /// Whoever it was made for had left before: at a gateway always, for there it is the user who leaves.
+    Left,
+    /// As far as is known the caller was tired of waiting.
+    GaveUp,
+}
+
 /// A version of a member: its position in [`Policy::destinations`], and the lane.
 pub type Version = (usize, LaneId);
 
@@ -41,7 +50,7 @@ pub struct Meter {
 enum Series {
     Requests(Place, u16),
     Failures(Place, Option<Origin>),
-    Abandoned(Place),
+    Abandoned(Place, Quit),
     Milliseconds(Place),
     Slow(Place, u32),
     Lane { group: usize, lane: LaneId, reason: Reason },
@@ -59,6 +68,17 @@ impl Place {
     /// Where a decided request counts.
     pub fn of(decision: &Decision<'_>) -> Self {
         Self { destination: decision.destination, lane: decision.served, cohort: decision.cohort }
+    }
+}
+
+// === impl Quit ===
+
+impl Quit {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::GaveUp => "gave_up",
+        }
     }
 }
 
@@ -94,9 +114,9 @@ impl Meter {
         self.add(host, policy, Series::Failures(place, origin));
     }
 
-    /// A request whose client left before any answer; it is in no other counter.
-    pub fn abandoned(&self, host: &impl Host, policy: &Policy, place: Place) {
-        self.add(host, policy, Series::Abandoned(place));
+    /// A call that was given up before any answer; it is in no other counter.
+    pub fn abandoned(&self, host: &impl Host, policy: &Policy, place: Place, quit: Quit) {
+        self.add(host, policy, Series::Abandoned(place, quit));
     }
 
     /// A group's choice for a request: the pick at an entry, and the lane's source on a sidecar.
@@ -162,14 +182,16 @@ impl Meter {
         let code;
         match series {
             Series::Requests(place, status) => {
-                code = status.to_string();
+                code = u32::from(status).to_string();
                 self.placed("graylane_requests_total", policy, place, &[("status_code", &code)])
             }
             Series::Failures(place, origin) => {
                 let origin = origin.unwrap_or(Origin::Unknown).as_str();
                 self.placed("graylane_failures_total", policy, place, &[("origin", origin)])
             }
-            Series::Abandoned(place) => self.placed("graylane_abandoned_total", policy, place, &[]),
+            Series::Abandoned(place, quit) => {
+                self.placed("graylane_abandoned_total", policy, place, &[("reason", quit.as_str())])
+            }
             Series::Milliseconds(place) => self.placed("graylane_request_milliseconds", policy, place, &[]),
             Series::Slow(place, over_ms) => {
                 code = over_ms.to_string();
@@ -179,16 +201,20 @@ impl Meter {
             Series::Fallback { group, lane } => lane_total(policy, group, lane, "fallback"),
             Series::Context { group, lane, reason } => {
                 let (_, lane) = names(policy, group, lane);
-                let labels = [("workload", self.workload.as_str()), ("direction", self.direction)];
-                let rest = [("lane", lane), ("source", source_of(reason))];
-                stat_name("graylane_context_total", &[labels, rest].concat())
+                let labels = [
+                    ("workload", self.workload.as_str()),
+                    ("direction", self.direction),
+                    ("lane", lane),
+                    ("source", source_of(reason)),
+                ];
+                stat_name("graylane_context_total", &labels)
             }
             Series::OpenStreams(version) => self.of_version("graylane_open_streams", policy, version),
             Series::ClosedStreams(version) => self.of_version("graylane_closed_streams_total", policy, version),
             Series::FailedTrace(version, part) => self.of_version(part_name(part), policy, version),
             Series::Unit { at: (group, lane), bucket, failed } => {
                 let what = if failed { "failures" } else { "requests" };
-                code = ["graylane_unit_", u16::from(bucket).to_string().as_str(), "_", what, "_total"].concat();
+                code = format!("graylane_unit_{}_{what}_total", u32::from(bucket));
                 let (rollout, lane) = names(policy, group, lane);
                 stat_name(&code, &[("rollout", rollout), ("lane", lane)])
             }
@@ -201,9 +227,10 @@ impl Meter {
     }
 
     fn placed(&self, name: &str, policy: &Policy, place: Place, extra: &[(&str, &str)]) -> String {
-        let [service, rollout, lane] = labels(policy, place.destination, place.lane);
-        let rest = [("cohort", place.cohort.as_str()), ("direction", self.direction)];
-        stat_name(name, &[&[service, rollout, lane][..], &rest[..], extra].concat())
+        let mut name = stat_name(name, &labels(policy, place.destination, place.lane));
+        push_labels(&mut name, &[("cohort", place.cohort.as_str()), ("direction", self.direction)]);
+        push_labels(&mut name, extra);
+        name
     }
 }
 

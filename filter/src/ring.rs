@@ -33,17 +33,33 @@ pub fn leave(host: &impl Host, note: &Note) {
 
 /// Notes that a call of this trace failed.
 pub fn tell_failure(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
-    tell_of_trace(host, trace, now_unix_ms);
+    tell(host, trace, now_unix_ms, false);
     let mut last = now_unix_ms.to_le_bytes().to_vec();
     last.extend_from_slice(trace.as_bytes());
     host.set_shared(LAST_FAILURE, &last, 0);
 }
 
 /// The same for a call that was given up before an answer. Of requests without a known trace it says
-/// nothing: most often a user has left, and then no request of that call is there to fail any more.
-pub fn tell_of_trace(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
+/// nothing: where no trace is handed on, it may well be that a user has left.
+pub fn tell_given_up(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
+    tell(host, trace, now_unix_ms, false);
+}
+
+/// Notes that whoever asked for a request of this trace left before an answer.
+pub fn tell_left(host: &impl Host, trace: &TraceId, now_unix_ms: u64) {
+    tell(host, trace, now_unix_ms, true);
+}
+
+/// Whether a call of this trace, begun at `since_unix_ms`, was made for somebody who has left since. Envoy
+/// logs the outer request before the application can know.
+pub fn has_left(host: &impl Host, trace: &TraceId, since_unix_ms: u64) -> bool {
+    look_up(host, trace).is_some_and(|note| note.left_unix_ms >= since_unix_ms)
+}
+
+fn tell(host: &impl Host, trace: &TraceId, now_unix_ms: u64, has_left: bool) {
     let mut note = look_up(host, trace).unwrap_or_else(|| Note::new(*trace, now_unix_ms));
-    note.failed_unix_ms = now_unix_ms;
+    let time = if has_left { &mut note.left_unix_ms } else { &mut note.failed_unix_ms };
+    *time = now_unix_ms;
     leave(host, &note);
 }
 

@@ -9,7 +9,7 @@ use graylane_policy::trace::TraceId;
 use graylane_policy::{Decision, Inputs};
 
 use crate::host::Host;
-use crate::meter::{Place, Version};
+use crate::meter::{Place, Quit, Version};
 use crate::ring::{self, Origin};
 use crate::root::Active;
 use crate::{cookie, pairs};
@@ -211,15 +211,24 @@ impl<H: Host> Active<H> {
         }
     }
 
-    /// A call that was given up. Should the request that it was made for fail now, it does so because of it.
+    /// A request whose client left before any answer: callers count it, and say why. Should the request that
+    /// they made it for fail now, it does so because of it.
     fn count_abandoned(&self, begun: &Begun, now_ns: u64) {
         if self.policy.is_entry_only() {
             return;
         }
-        self.meter.abandoned(&*self.host, &self.policy, begun.place);
-        if let (Role::Outbound, Some(trace)) = (self.policy.role(), &begun.trace) {
-            ring::tell_of_trace(&*self.host, trace, now_ns / 1_000_000);
-        }
+        let (host, now, trace) = (&*self.host, now_ns / 1_000_000, begun.trace.as_ref());
+        let quit = match (self.policy.role(), trace) {
+            (Role::Inbound, Some(trace)) => return ring::tell_left(host, trace, now),
+            (Role::Inbound, None) => return,
+            (Role::Outbound, Some(trace)) if !ring::has_left(host, trace, begun.at_ns / 1_000_000) => {
+                ring::tell_given_up(host, trace, now);
+                Quit::GaveUp
+            }
+            (Role::Outbound, None) => Quit::GaveUp,
+            (Role::Outbound | Role::Gateway, _) => Quit::Left,
+        };
+        self.meter.abandoned(host, &self.policy, begun.place, quit);
     }
 
     /// Status and outcome. Response flags cost a host call and are read only where they can matter:

@@ -8,14 +8,19 @@
 pub fn stat_name(name: &str, labels: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(name.len() + labels.len() * 32);
     out.push_str(name);
+    push_labels(&mut out, labels);
+    out
+}
+
+/// Adds more labels to a stat name, sanitised the same.
+pub fn push_labels(out: &mut String, labels: &[(&str, &str)]) {
     for (label, value) in labels {
         out.push('.');
         out.push_str(label);
         out.push_str("=.=");
-        push_value(&mut out, value);
+        push_value(out, value);
         out.push_str(";.;");
     }
-    out
 }
 
 fn push_value(out: &mut String, value: &str) {

@@ -4,8 +4,8 @@
 //! by trace id; a newer trace overwrites an older one there. A note holds the whole id, so a
 //! collision is a miss and never somebody else's lane.
 //!
-//! Bytes of a note: `2`, trace id (16), time in Unix milliseconds (8, little endian), time of the last
-//! failure below (8, the same; 0 for none), then for each lane group length and bytes of group name,
+//! Bytes of a note: `3`, trace id (16), time in Unix milliseconds (8, little endian), time of the last
+//! failure below (8, the same; 0 for none), time when whoever asked left (8, the same), then for each lane group length and bytes of group name,
 //! length and bytes of lane name, cohort index.
 
 use xxhash_rust::xxh64::xxh64;
@@ -16,7 +16,7 @@ use crate::trace::TraceId;
 /// Number of slots; with notes of about 60 bytes the ring holds at most half a megabyte.
 pub const SLOTS: u64 = 4_096;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What is known of a trace that passed through this proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub struct Note {
     /// When a call of this trace last failed below this workload, in Unix milliseconds; 0 when none
     /// did. A time and no flag: a retry has the trace of the try that failed before it.
     pub failed_unix_ms: u64,
+    /// When a request of this trace last had no answer yet and whoever asked for it left, in Unix
+    /// milliseconds; 0 when none did.
+    pub left_unix_ms: u64,
     /// The lanes it was in, for groups where it was not in stable.
     pub lanes: Vec<NotedLane>,
 }
@@ -53,7 +56,7 @@ pub fn slot_of(trace: &TraceId) -> u64 {
 impl Note {
     /// A note of a trace without any lane.
     pub fn new(trace: TraceId, at_unix_ms: u64) -> Self {
-        Self { trace, at_unix_ms, failed_unix_ms: 0, lanes: Vec::new() }
+        Self { trace, at_unix_ms, failed_unix_ms: 0, left_unix_ms: 0, lanes: Vec::new() }
     }
 
     /// The lane noted for a group.
@@ -74,6 +77,7 @@ impl Note {
         out.extend_from_slice(self.trace.as_bytes());
         out.extend_from_slice(&self.at_unix_ms.to_le_bytes());
         out.extend_from_slice(&self.failed_unix_ms.to_le_bytes());
+        out.extend_from_slice(&self.left_unix_ms.to_le_bytes());
         for noted in &self.lanes {
             push_text(&mut out, &noted.group);
             push_text(&mut out, &noted.lane);
@@ -87,12 +91,14 @@ impl Note {
         let (&version, rest) = bytes.split_first()?;
         let (trace, rest) = rest.split_first_chunk::<16>()?;
         let (at, rest) = rest.split_first_chunk::<8>()?;
-        let (failed, mut rest) = rest.split_first_chunk::<8>()?;
+        let (failed, rest) = rest.split_first_chunk::<8>()?;
+        let (left, mut rest) = rest.split_first_chunk::<8>()?;
         if version != VERSION {
             return None;
         }
         let mut note = Self::new(TraceId::from_bytes(*trace), u64::from_le_bytes(*at));
         note.failed_unix_ms = u64::from_le_bytes(*failed);
+        note.left_unix_ms = u64::from_le_bytes(*left);
         while !rest.is_empty() {
             let group = take_text(&mut rest)?;
             let lane = take_text(&mut rest)?;

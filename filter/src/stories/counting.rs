@@ -58,15 +58,15 @@ impl Proxy {
     }
 }
 
-fn abandoned(direction: &str) -> String {
-    stat(&format!("graylane_abandoned_total{{{STABLE},direction={direction}}}"))
+fn abandoned(direction: &str, reason: &str) -> String {
+    stat(&format!("graylane_abandoned_total{{{STABLE},direction={direction},reason={reason}}}"))
 }
 
 #[test]
 fn a_call_that_is_given_up_is_counted_apart_and_not_among_requests() {
     let sidecar = Proxy::new(&document("outbound"));
     sidecar.abandon(sidecar.begin(&[(":authority", "orders")]));
-    assert_eq!(sidecar.metric(&abandoned("outbound")), 1);
+    assert_eq!(sidecar.metric(&abandoned("outbound", "gave_up")), 1);
     assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 0)), 0);
     sidecar.host.set_number("response|flags", 0);
     sidecar.end(sidecar.begin(&[(":authority", "orders")]), 0, 10);
@@ -81,7 +81,7 @@ fn an_answer_that_its_reader_cuts_short_is_not_given_up() {
     for status in [200, 503] {
         sidecar.end(sidecar.begin(&[(":authority", "orders")]), status, 10);
     }
-    assert_eq!(sidecar.metric(&abandoned("outbound")), 0);
+    assert_eq!(sidecar.metric(&abandoned("outbound", "gave_up")), 0);
     assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 200)), 1);
     assert_eq!(sidecar.metric(&requests(STABLE, "outbound", 503)), 0);
 }
@@ -170,10 +170,25 @@ fn a_user_who_leaves_is_a_failure_of_nobody_and_clouds_no_other() {
     // From the outside to the inside, as Envoy ends them.
     inbound.abandon(left);
     outbound.abandon(call);
-    assert_eq!((inbound.metric(&abandoned("inbound")), outbound.metric(&abandoned("outbound"))), (1, 1));
+    assert_eq!(outbound.metric(&abandoned("outbound", "left")), 1);
+    assert_eq!(outbound.metric(&abandoned("outbound", "gave_up")), 0);
     inbound.end(failing, 500, 10);
     assert_eq!(inbound.metric(&failures("inbound", "own")), 1, "what fails meanwhile does so by itself");
     assert_eq!(inbound.metric(&failures("inbound", "downstream")), 0);
+    // Another try of the same trace, whose call nobody has left.
+    let again = outbound.begin(&[(":authority", "orders"), TRACE]);
+    outbound.host.now_ns.set(outbound.host.now_ns.get() + 10_000_000);
+    outbound.abandon(again);
+    assert_eq!(outbound.metric(&abandoned("outbound", "gave_up")), 1);
+}
+
+#[test]
+fn at_a_gateway_it_is_the_user_who_leaves() {
+    let gateway = Proxy::new(&entry("gateway"));
+    gateway.abandon(gateway.begin(&[(":authority", "orders"), ("x-tester", ""), ("x-user-id", "u"), TRACE]));
+    let canary = "service=orders.shop,rollout=shop/summer,lane=canary,cohort=rule";
+    let left = format!("graylane_abandoned_total{{{canary},direction=gateway,reason=left}}");
+    assert_eq!(gateway.metric(&stat(&left)), 1);
 }
 
 #[test]
