@@ -1,7 +1,7 @@
 //! Proxies: counters that are read once a second, each at its own moment, get lost and restart.
 
 use graylane_analysis::counts::{UNITS, Unit};
-use graylane_analysis::{Cohort, Direction, Metric, Origin, Reading, STABLE, Series};
+use graylane_analysis::{Cohort, Direction, Metric, Origin, Quit, Reading, STABLE, Series};
 
 use crate::draw::Draw;
 use crate::scenario::{SERVICES, SLOW_MS, Scenario};
@@ -33,7 +33,7 @@ struct Proxy {
 }
 
 /// Counters of a caller for one destination and lane, in this order.
-const CALLER: usize = 4;
+const CALLER: usize = 6;
 /// Counters of the called side, in this order.
 const CALLED: usize = 5;
 
@@ -74,9 +74,9 @@ impl Proxies {
                     None => &mut self.gateway.counters[lane * CALLER..],
                     Some(above) => &mut self.sidecars[lane][above].counters[CALLED..],
                 };
-                add_caller(counters, hop);
+                add_caller(counters, hop, self.untraced <= 0.0);
                 let untraced = self.draw.binomial(hop.downstream, self.untraced);
-                add_called(&mut self.sidecars[lane][at].counters, hop, untraced);
+                add_called(&mut self.sidecars[lane][at].counters, hop, untraced, self.untraced <= 0.0);
             }
         }
     }
@@ -134,6 +134,8 @@ fn caller(at: usize, lane: &str, scenario: &Scenario) -> Vec<(Series, u64)> {
         (series(Metric::Requests, Some(503)), 0),
         (series(Metric::Failures, None), 0),
         (series(Metric::Slow(SLOW_MS), None), 0),
+        (series(Metric::Abandoned(Quit::GaveUp), None), 0),
+        (series(Metric::Abandoned(Quit::Left), None), 0),
     ]
 }
 
@@ -175,12 +177,18 @@ fn series(
     Series { metric, service: SERVICES[at].into(), lane: lane.into(), cohort, direction, origin, status }
 }
 
-fn add_caller(counters: &mut [(Series, u64)], hop: &Hop) {
-    let grown = [hop.called - hop.unanswered, hop.unanswered, hop.failed(), hop.slow];
+fn add_caller(counters: &mut [(Series, u64)], hop: &Hop, is_traced: bool) {
+    // Only a trace tells why a service does not wait; a gateway's client is a user.
+    let is_known = is_traced || counters.first().is_some_and(|(series, _)| series.direction == Direction::Gateway);
+    let (given_up, left) = if is_known { (hop.given_up, hop.cut_off) } else { (hop.given_up + hop.cut_off, 0) };
+    let grown = [hop.called - hop.unanswered, hop.unanswered, hop.failed(), hop.slow, given_up, left];
     counters.iter_mut().zip(grown).for_each(|((_, value), grown)| *value += grown);
 }
 
-fn add_called(counters: &mut [(Series, u64)], hop: &Hop, untraced: u64) {
-    let grown = [hop.called - hop.unanswered, hop.own, hop.downstream - untraced, untraced, hop.slow];
+fn add_called(counters: &mut [(Series, u64)], hop: &Hop, untraced: u64, is_traced: bool) {
+    // A call that was given up is told by trace only: without one, its caller seems to fail by itself.
+    let (own, downstream) =
+        if is_traced { (hop.own, hop.downstream + hop.waited) } else { (hop.own + hop.waited, hop.downstream) };
+    let grown = [hop.called - hop.unanswered, own, downstream - untraced, untraced, hop.slow];
     counters.iter_mut().zip(grown).for_each(|((_, value), grown)| *value += grown);
 }

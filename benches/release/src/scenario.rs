@@ -36,6 +36,8 @@ pub enum Harm {
     Own,
     /// Nobody answers: callers see 503 and the proxies of the lane see nothing.
     Unreachable,
+    /// It hangs: callers give up, answer a failure themselves, and no proxy counts the call.
+    Hanging,
     /// Slow answers.
     Slow,
 }
@@ -119,6 +121,8 @@ pub struct Scenario {
     pub lost: f64,
     /// Proxies restart every so many seconds on average; 0 is never.
     pub restart_s: f64,
+    /// Share of requests whose users leave before there is an answer.
+    pub leaves: f64,
     /// The called service hands failures on.
     pub hands_on: f64,
     /// Share of failures whose trace got lost, so that their origin is unknown.
@@ -176,6 +180,7 @@ impl Scenario {
             cold: (0.0, 0.0, 1.0),
             lost: 0.0,
             restart_s: 0.0,
+            leaves: 0.0,
             hands_on: 1.0,
             untraced: 0.0,
             unknown_cohort: draw.chance(0.2),

@@ -5,13 +5,14 @@ use graylane_analysis::{FaultKind, Verdict};
 
 use crate::proxies::LANE;
 use crate::run::{HORIZON_S, Run, WEIGHT, at, real};
-use crate::scenario::{FAST, Harm, SERVICES, SUCCESS, Scenario, Truth};
+use crate::scenario::{CALLED, FAST, Harm, SERVICES, SUCCESS, Scenario, Truth};
 
 /// Whether the verdict names the service, the version and how it fails.
 pub(crate) fn located(scenario: &Scenario, verdict: &Verdict) -> bool {
     let Some(fault) = &verdict.fault else { return false };
     let kind = match scenario.damage.harm {
         Harm::Unreachable => FaultKind::Unreachable,
+        Harm::Hanging => FaultKind::Hanging,
         Harm::Slow => FaultKind::Slow,
         Harm::Own | Harm::None => FaultKind::Own,
     };
@@ -42,8 +43,13 @@ pub(crate) fn needs(run: &Run) -> f64 {
         };
         return (0..SERVICES.len()).map(kept).fold(0.0, f64::max);
     }
-    let [failed, slow] = rates(damage.hop);
+    // What hangs is counted where it was waited for.
+    let (shown, rate) = match damage.harm {
+        Harm::Hanging => (damage.hop.saturating_sub(1), damage.rate * CALLED[damage.hop]),
+        _ => (damage.hop, damage.rate),
+    };
+    let [failed, slow] = rates(shown);
     let (base, at) = if damage.harm == Harm::Slow { (slow, 1) } else { (failed, 0) };
-    let needed = |objective| bound::needed_harm(base + damage.rate, base, WEIGHT, &run.plan, objective);
-    scatter * objectives.get(at).map_or(f64::INFINITY, |objective| share(needed(objective), damage.hop))
+    let needed = |objective| bound::needed_harm(base + rate, base, WEIGHT, &run.plan, objective);
+    scatter * objectives.get(at).map_or(f64::INFINITY, |objective| share(needed(objective), shown))
 }

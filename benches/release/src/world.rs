@@ -12,8 +12,14 @@ pub const STEP_S: f64 = 0.5;
 /// What happened at one hop of one lane in a step.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hop {
-    /// Calls, as the caller counts them.
+    /// Calls, as the caller counts them: without those that had no answer when somebody left.
     pub called: u64,
+    /// Calls that the caller gave up.
+    pub given_up: u64,
+    /// Calls that ended because the user left.
+    pub cut_off: u64,
+    /// Failures because a call was given up.
+    pub waited: u64,
     /// Those that nobody answered.
     pub unanswered: u64,
     /// Failed requests by whom they failed for.
@@ -44,7 +50,7 @@ pub struct World {
 impl Hop {
     /// All failures, as the caller counts them.
     pub fn failed(&self) -> u64 {
-        self.unanswered + self.own + self.downstream
+        self.unanswered + self.own + self.downstream + self.waited
     }
 }
 
@@ -89,7 +95,7 @@ impl World {
     /// From the last hop to the first, so that failures can be handed on.
     fn flow(&mut self, at_s: f64, in_lane: bool, entering: u64, broken: f64) -> Flow {
         let mut flow = Flow::default();
-        let mut calls = entering;
+        let mut calls = entering - self.leave(entering, &mut flow);
         for (hop, called) in flow.iter_mut().zip(CALLED) {
             calls = self.draw.binomial(calls, called);
             hop.called = calls;
@@ -99,10 +105,14 @@ impl World {
         for at in (0..flow.len()).rev() {
             let hop = &mut flow[at];
             let odds = odds(&self.scenario, self.opened_s, at_s, in_lane, at);
+            let hung = if odds.hangs > 0.0 { self.draw.binomial(hop.called, odds.hangs) } else { 0 };
+            hop.called -= hung;
+            hop.given_up = hung;
             hop.unanswered = self.draw.binomial(hop.called, odds.unanswered);
             let arrived = hop.called - hop.unanswered;
             hop.downstream = self.draw.binomial(below.failed(), self.scenario.hands_on).min(arrived);
-            let left = arrived - hop.downstream;
+            hop.waited = below.given_up.min(arrived - hop.downstream);
+            let left = arrived - hop.downstream - hop.waited;
             let natural = clustered(&mut self.draw, left, odds.natural, self.scenario.cluster);
             let users = if at == 0 { broken } else { 0 };
             hop.own = (natural + self.draw.binomial(left, odds.extra) + users).min(left);
@@ -113,11 +123,26 @@ impl World {
         }
         flow
     }
+
+    /// Users who do not wait for their answers: the call that runs then ends at every hop that it has reached.
+    fn leave(&mut self, entering: u64, flow: &mut Flow) -> u64 {
+        if self.scenario.leaves <= 0.0 {
+            return 0;
+        }
+        let left = self.draw.binomial(entering, self.scenario.leaves);
+        let mut reached = left;
+        for hop in flow {
+            hop.cut_off = reached;
+            reached = self.draw.binomial(reached, 0.7);
+        }
+        left
+    }
 }
 
 /// Chances of one hop of one lane at one time.
 struct Odds {
     unanswered: f64,
+    hangs: f64,
     /// Failures that any version has.
     natural: f64,
     /// Failures by outage or damage.
@@ -128,8 +153,13 @@ struct Odds {
 fn odds(scenario: &Scenario, opened_s: Option<f64>, at_s: f64, in_lane: bool, hop: usize) -> Odds {
     let (amplitude, period) = scenario.drift;
     let drift = 1.0 + (amplitude - 1.0) * (0.5 - 0.5 * (std::f64::consts::TAU * at_s / period).cos());
-    let mut odds =
-        Odds { unanswered: 0.0, natural: scenario.base[hop] * drift, extra: 0.0, slow: scenario.slow[hop] * drift };
+    let mut odds = Odds {
+        unanswered: 0.0,
+        hangs: 0.0,
+        natural: scenario.base[hop] * drift,
+        extra: 0.0,
+        slow: scenario.slow[hop] * drift,
+    };
     if let Some(outage) = scenario.outage.filter(|outage| outage.hop == hop && scenario.has_outage(at_s)) {
         odds.extra += outage.rate;
     }
@@ -149,6 +179,7 @@ fn odds(scenario: &Scenario, opened_s: Option<f64>, at_s: f64, in_lane: bool, ho
             Harm::None => {}
             Harm::Own => odds.extra += damage.rate * rise,
             Harm::Unreachable => odds.unanswered += damage.rate * rise,
+            Harm::Hanging => odds.hangs += damage.rate * rise,
             Harm::Slow => odds.slow += damage.rate * rise,
         }
     }

@@ -71,6 +71,23 @@ fn a_dead_lane_never_gets_more_than_a_few_percent_on_the_ramp() {
     }
 }
 
+/// Where applications hand no trace on, nothing tells callers that give up from users who leave.
+#[test]
+fn a_version_whose_callers_give_up_on_it_is_named_however_many_users_leave() {
+    let mut scenarios = Vec::new();
+    for (leaves, untraced) in [(0.0, 0.0), (0.0, 1.0), (0.02, 0.0), (0.1, 0.0), (0.3, 0.0)] {
+        for (hop, rate) in [(1, 0.03), (1, 0.2), (1, 1.0), (2, 0.03), (2, 0.2), (2, 1.0)] {
+            let damage = Damage { harm: Harm::Hanging, hop, rate, from_s: 0.0, rise_s: 0.0 };
+            let seeds = (1..8).map(|seed| Scenario::plain(seed, 100.0, 0.001, Some(damage)));
+            scenarios.extend(seeds.map(|plain| Scenario { leaves, untraced, ..plain }));
+        }
+    }
+    let records = run_all(&scenarios, Drive::Fixed);
+    let missed = records.iter().filter(|record| record.located != Some(true));
+    let missed: Vec<_> = missed.map(|record| (record.scenario.damage, record.scenario.leaves)).collect();
+    assert!(missed.len() <= records.len() / 100, "{missed:?}");
+}
+
 #[test]
 fn a_good_lane_is_verified_at_full_weight_within_minutes() {
     let scenarios: Vec<_> = (1..40).map(|seed| Scenario::plain(seed, 100.0, 0.001, None)).collect();

@@ -91,6 +91,15 @@ pub enum Source {
     None,
 }
 
+/// Why a call ended before any answer (`reason` of `graylane_abandoned_total`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quit {
+    /// Whoever it was made for had left before.
+    Left,
+    /// The caller gave up waiting, as far as traces tell.
+    GaveUp,
+}
+
 /// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
@@ -98,6 +107,9 @@ pub enum Metric {
     Requests,
     /// `graylane_failures_total`.
     Failures,
+    /// `graylane_abandoned_total`: calls that ended before any answer because whoever made them did not wait.
+    /// Not among the requests.
+    Abandoned(Quit),
     /// `graylane_slow_requests_total`: slower than so many milliseconds.
     Slow(u32),
     /// `graylane_lane_total`; [`Series::service`] is empty.

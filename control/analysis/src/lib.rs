@@ -19,7 +19,7 @@ pub mod plan;
 /// The lane that every other is compared with.
 pub const STABLE: &str = "stable";
 
-pub use counts::{Cell, Cohort, Direction, Interval, Ledger, Metric, Origin, Reading, Series, Tally};
+pub use counts::{Cell, Cohort, Direction, Interval, Ledger, Metric, Origin, Quit, Reading, Series, Tally};
 pub use judge::{Evidence, Finding, Outcome, Verdict};
 pub use locate::{Fault, FaultKind};
 pub use plan::{Method, Objective, ObjectiveKind, Plan, PlanProblem, ServicePlan};

@@ -24,10 +24,10 @@ const INTEREST: Duration = Duration::from_secs(15);
 /// Readings at the same time.
 const AT_ONCE: usize = 32;
 /// Only what is judged by: a full page of a busy proxy is megabytes. The regular expression is
-/// `graylane_((requests|failures|slow_requests|lane|context)_total|failed_trace|open_streams|unit_)|^server\.uptime$`,
-/// each with its labels behind it.
-const FILTER: &str = "graylane_%28%28requests%7Cfailures%7Cslow_requests%7Clane%7Ccontext%29_total%7Cfailed_trace\
-                      %7Copen_streams%7Cunit_%29%7C%5Eserver%5C.uptime%24";
+/// `graylane_((requests|failures|abandoned|slow_requests|lane|context)_total|failed_trace|open_streams|unit_)|`
+/// `^server\.uptime$`, each with its labels behind it.
+const FILTER: &str = "graylane_%28%28requests%7Cfailures%7Cabandoned%7Cslow_requests%7Clane%7Ccontext%29_total\
+                      %7Cfailed_trace%7Copen_streams%7Cunit_%29%7C%5Eserver%5C.uptime%24";
 
 /// The form of a proxy's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

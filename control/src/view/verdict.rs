@@ -77,7 +77,7 @@ fn blame(failure: &Failure) -> String {
         } else {
             String::new()
         };
-        format!(" at {} ({}), {:?}{at}", fault.service, fault.lane, fault.kind)
+        format!(" at {} ({}), {}{at}", fault.service, fault.lane, fault.kind.words())
     });
     let traces = failure.fault.iter().flat_map(|fault| &fault.traces);
     let traces: String = traces.map(|trace| format!("\n  trace {trace}")).collect();
@@ -109,7 +109,7 @@ mod tests {
             "10 of 50",
             "1 of 450",
             "10.00% to 35.00%",
-            "Failed at orders.shop",
+            "Failed at orders.shop (canary), with failures of its own, first at",
             "trace 0af7651916cd43dd8448eb211c80319c",
         ] {
             assert!(text.contains(words), "no {words:?} in\n{text}");

@@ -1,6 +1,6 @@
 use graylane::engine::request::Verb;
 use graylane::engine::status::{PauseReason, Phase, Status, WaitReason};
-use graylane_analysis::Outcome;
+use graylane_analysis::{FaultKind, Outcome};
 
 use crate::story::Story;
 use crate::traffic::Traffic;
@@ -66,6 +66,17 @@ fn a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named() {
     let said = &back.history.iter().find(|entry| entry.reason == "RolledBack").unwrap().message;
     assert!(said.contains("after the first bad request") && said.contains("the lane served until"), "{said}");
     assert!(story.world.lock().weights().is_empty());
+}
+
+#[test]
+fn a_service_that_hangs_is_named_and_not_the_one_that_gave_up_on_it() {
+    let mut story = story(STEPS, Traffic::of(100.0).hanging(0.2));
+    let back = story.until("the way back", |status| status.phase == Phase::RolledBack);
+    let fault = back.failure.clone().unwrap().fault.unwrap();
+    assert_eq!((fault.service.as_str(), fault.kind), ("payment.shop", FaultKind::Hanging));
+    assert!(back.message.contains("payment.shop hangs: its callers gave up on"), "{}", back.message);
+    let failed = story.world.lock().traffic.as_ref().unwrap().failed["orders.shop"].clone();
+    assert!(!fault.traces.is_empty() && fault.traces.iter().all(|id| failed.contains(id)), "{:?}", fault.traces);
 }
 
 #[test]

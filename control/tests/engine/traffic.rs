@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use graylane::counts::failed::{Failed, Spot};
 use graylane::counts::{Counted, Told};
 use graylane_analysis::counts::Pick;
-use graylane_analysis::{Cohort, Direction, Metric, Origin, Reading, Series};
+use graylane_analysis::{Cohort, Direction, Metric, Origin, Quit, Reading, Series};
 use graylane_policy::specimen::Specimen;
 
 /// What reaches the gateway, and how it fails.
@@ -16,6 +16,8 @@ pub struct Traffic {
     pub rps: f64,
     /// Share of the requests that fail, by service and lane.
     pub errors: BTreeMap<(&'static str, &'static str), f64>,
+    /// Share of the lane's calls to `payment` that hang until `orders` gives up on them and fails.
+    hangs: f64,
     /// True while no proxy can be asked.
     pub silent: bool,
     /// True while the gateway's brake has tripped: weights send nobody into the lane.
@@ -54,6 +56,10 @@ impl Traffic {
         self
     }
 
+    pub fn hanging(self, share: f64) -> Self {
+        Self { hangs: share, ..self }
+    }
+
     /// Serves for some milliseconds.
     pub fn serve(&mut self, weights: &BTreeMap<String, u32>, millis: u64, now: u64) {
         self.now = now;
@@ -79,14 +85,21 @@ impl Traffic {
             traffic.whole(service, lane, true, share * requests as f64)
         };
         let (payment, orders) = (own(self, "payment"), own(self, "orders"));
-        let failed = (payment + orders).min(requests);
+        #[expect(clippy::cast_precision_loss, reason = "few requests")]
+        let hung = if lane == "canary" { self.hangs * requests as f64 } else { 0.0 };
+        let hung = self.whole("payment hangs", lane, true, hung);
+        let failed = (payment + orders + hung).min(requests);
         let [at_orders, at_payment] =
             if lane == "canary" { ["orders-canary", "payment-canary"] } else { ["orders-stable", "payment-stable"] };
         self.count("gateway-1", "orders.shop", lane, Direction::Gateway, requests, &[(None, failed)]);
-        let origins = [(Some(Origin::Own), orders), (Some(Origin::Downstream), payment)];
+        let origins = [(Some(Origin::Own), orders), (Some(Origin::Downstream), payment + hung)];
         self.count(at_orders, "orders.shop", lane, Direction::Inbound, requests, &origins);
-        self.count(at_orders, "payment.shop", lane, Direction::Outbound, requests, &[(None, payment)]);
-        self.count(at_payment, "payment.shop", lane, Direction::Inbound, requests, &[(Some(Origin::Own), payment)]);
+        let answered = requests - hung.min(requests);
+        self.count(at_orders, "payment.shop", lane, Direction::Outbound, answered, &[(None, payment)]);
+        self.count(at_payment, "payment.shop", lane, Direction::Inbound, answered, &[(Some(Origin::Own), payment)]);
+        let given_up = Metric::Abandoned(Quit::GaveUp);
+        let given_up = Series { metric: given_up, status: None, ..series("payment.shop", lane, Direction::Outbound) };
+        self.add(at_orders, given_up, hung);
         let pick = Series { metric: Metric::LanePicks(Pick::Slot), ..series("", lane, Direction::Gateway) };
         self.add("gateway-1", pick, requests);
     }

@@ -10,6 +10,8 @@ pub(super) fn shape(scenario: &mut Scenario, draw: &mut Draw) {
     scenario.damage = Damage { harm: Harm::Own, hop, rate, from_s: 0.0, rise_s: 0.0 };
     scenario.kind = "own failures";
     match draw.between(0.0, 1.0) {
+        at if at < 0.05 => hanging(scenario, draw),
+        at if at < 0.08 => left(scenario, draw),
         at if at < 0.25 => {}
         at if at < 0.33 => unreachable(scenario, draw),
         at if at < 0.40 => swallowed(scenario, draw),
@@ -27,6 +29,24 @@ fn unreachable(scenario: &mut Scenario, draw: &mut Draw) {
     scenario.kind = "nobody answers";
     scenario.damage.harm = Harm::Unreachable;
     scenario.damage.rate = if draw.chance(0.5) { 1.0 } else { draw.between(0.1, 1.0) };
+}
+
+/// A gateway waits for as long as its users do, so that it is no first service that hangs here.
+fn hanging(scenario: &mut Scenario, draw: &mut Draw) {
+    scenario.kind = "callers give up";
+    let rate = draw.log_between(0.03, 1.0);
+    scenario.damage = Damage { harm: Harm::Hanging, hop: 1 + draw.below(2), rate, ..scenario.damage };
+    if draw.chance(0.5) {
+        left(scenario, draw);
+        scenario.kind = "callers give up, and users leave";
+    }
+}
+
+/// Calls without an answer that say nothing of who fails.
+fn left(scenario: &mut Scenario, draw: &mut Draw) {
+    scenario.kind = "users leave";
+    scenario.leaves = draw.log_between(0.005, 0.1);
+    scenario.untraced = if draw.chance(0.3) { 1.0 } else { 0.0 };
 }
 
 /// The service above answers 200 all the same.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cohort, Direction, Metric, Origin, Pick, Series, Source};
+use super::{Cohort, Direction, Metric, Origin, Pick, Quit, Series, Source};
 
 /// Where requests count: destination, the lane that served, cohort.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +24,14 @@ pub struct Tally {
     pub failures: u64,
     /// Requests whose status says that nobody answered: 502, 503, 504 or none.
     pub unanswered: u64,
+    /// Those that gateways counted.
+    pub entered: u64,
+    /// Beside them: requests that gateways had no answer for when their user left.
+    pub left: u64,
+    /// Beside them: calls that services gave up before any answer.
+    pub given_up: u64,
+    /// Beside them: calls that services ended because whoever they were made for had left.
+    pub cut_off: u64,
     /// Requests slower than so many milliseconds.
     pub slow: BTreeMap<u32, u64>,
 }
@@ -166,6 +174,9 @@ impl Interval {
                 if matches!(series.status, Some(0 | 502 | 503 | 504)) {
                     tally.unanswered += grown;
                 }
+                if series.direction == Direction::Gateway {
+                    tally.entered += grown;
+                }
                 if series.direction == Direction::Gateway && series.cohort == Cohort::Slot {
                     *self.entered.entry(series.lane.clone()).or_default() += grown;
                 }
@@ -173,6 +184,16 @@ impl Interval {
                 *self.calls.entry(call).or_default() += grown;
             }
             Metric::Failures => tally.failures += grown,
+            Metric::Abandoned(_) if series.direction == Direction::Gateway => tally.left += grown,
+            Metric::Abandoned(quit) => {
+                match quit {
+                    Quit::Left => tally.cut_off += grown,
+                    Quit::GaveUp => tally.given_up += grown,
+                }
+                // A version that answers nothing is called all the same.
+                let call = Call { from: beside.map(str::to_owned), to: series.service.clone() };
+                *self.calls.entry(call).or_default() += grown;
+            }
             Metric::Slow(over_ms) => *tally.slow.entry(over_ms).or_default() += grown,
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Reading the filter's counters back: what their names and labels mean (`filter/src/meter.rs`).
 
-use super::{Cohort, Direction, Metric, Origin, Pick, Series, Source, UNITS};
+use super::{Cohort, Direction, Metric, Origin, Pick, Quit, Series, Source, UNITS};
 
 /// The release (`namespace/name`) and the series of a counter, by its name and a way to look a label of it
 /// up; nothing for a metric that the analysis does not use.
@@ -23,6 +23,7 @@ fn metric<'a>(name: &str, label: &impl Fn(&str) -> Option<&'a str>) -> Option<Me
     Some(match name {
         "graylane_requests_total" => Metric::Requests,
         "graylane_failures_total" => Metric::Failures,
+        "graylane_abandoned_total" => Metric::Abandoned(quit(label("reason")?)),
         "graylane_slow_requests_total" => Metric::Slow(label("over_ms")?.parse().ok()?),
         "graylane_lane_total" => Metric::LanePicks(pick(label("reason")?)),
         "graylane_context_total" => Metric::Context(source(label("source")?)),
@@ -56,6 +57,10 @@ fn origin(label: &str) -> Option<Origin> {
         "unknown" => Origin::Unknown,
         _ => return None,
     })
+}
+
+fn quit(label: &str) -> Quit {
+    if label == "left" { Quit::Left } else { Quit::GaveUp }
 }
 
 fn pick(label: &str) -> Pick {
@@ -115,6 +120,15 @@ mod tests {
         assert_eq!(metric("graylane_unit_15_failures_total"), Some(Metric::UnitFailures(15)));
         for name in ["graylane_unit_16_requests_total", "graylane_unit_x_requests_total", "graylane_unit_1_total"] {
             assert_eq!(metric(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_given_up_is_read_by_who_gave_it_up() {
+        for (reason, quit) in [("left", Quit::Left), ("gave_up", Quit::GaveUp)] {
+            let labels = [("service", "cart.shop"), ("lane", "canary"), ("direction", "outbound"), ("reason", reason)];
+            let (_, series) = read("graylane_abandoned_total", &labels).unwrap();
+            assert_eq!((series.metric, series.direction), (Metric::Abandoned(quit), Direction::Outbound));
         }
     }
 

@@ -71,3 +71,20 @@ fn a_proxy_that_does_not_report_is_named_and_its_counts_arrive_later() {
     ledger.take(reading("b", 2_500, None, 40));
     assert_eq!(ledger.close(3_000).entered["canary"], 30);
 }
+
+#[test]
+fn requests_that_were_given_up_stand_beside_the_others_by_who_left() {
+    let abandoned = |(direction, quit, count)| {
+        let (series, _) = requests(0).pop_first().unwrap();
+        (Series { metric: Metric::Abandoned(quit), direction, status: None, ..series }, count)
+    };
+    let mut read = requests(20);
+    read.extend([(Direction::Gateway, Quit::Left, 3), (Direction::Outbound, Quit::GaveUp, 5)].map(abandoned));
+    read.extend([(Direction::Outbound, Quit::Left, 2)].map(abandoned));
+    let mut ledger = Ledger::new(1_000);
+    ledger.take(Reading { series: read, beside: Some("front".into()), ..reading("a", 2_500, Some(1_200), 0) });
+    let interval = ledger.close(9_000);
+    let (_, tally) = interval.cells.first_key_value().unwrap();
+    assert_eq!((tally.requests, tally.entered, tally.left), (20, 20, 3));
+    assert_eq!((tally.given_up, tally.cut_off), (5, 2));
+}

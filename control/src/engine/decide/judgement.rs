@@ -1,6 +1,6 @@
 //! What follows from a verdict.
 
-use graylane_analysis::{Finding, Outcome, Verdict};
+use graylane_analysis::{Fault, FaultKind, Finding, Outcome, Verdict};
 
 use super::Machine;
 use crate::engine::Millis;
@@ -249,10 +249,15 @@ fn examples(verdict: &Verdict) -> String {
 }
 
 /// What is wrong, said of the hop that is to blame.
-fn blame(verdict: &Verdict) -> &str {
+fn blame(verdict: &Verdict) -> String {
+    if let Some(fault) = verdict.fault.as_ref().filter(|fault| fault.kind == FaultKind::Hanging) {
+        // Its own finding knows only those calls that were answered.
+        let Fault { service, failures, n, .. } = fault;
+        return format!("{service} hangs: its callers gave up on {failures} of {n} calls before any answer");
+    }
     let found = verdict.fault.as_ref().and_then(|fault| {
         let is_it = |finding: &&Finding| finding.service == fault.service && finding.objective == fault.objective;
         verdict.findings.iter().find(is_it)
     });
-    found.map_or(&verdict.reason, |finding| &finding.reason)
+    found.map_or(&verdict.reason, |finding| &finding.reason).clone()
 }

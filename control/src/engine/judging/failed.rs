@@ -49,13 +49,16 @@ impl Failures {
         self.known.retain(|proxy, _| expected.contains(proxy));
     }
 
-    /// Requests that failed at the place of a fault. A request that was slow, or did wrong work, did not fail.
+    /// Requests that failed at the place of a fault. A request that was slow, or did wrong work, did not fail;
+    /// where one hangs, those failed that are above it in the lane.
     pub(super) fn of(&self, fault: &Fault) -> Vec<String> {
-        if !matches!(fault.kind, FaultKind::Own | FaultKind::Unreachable) {
-            return Vec::new();
-        }
-        let found = self.found.get(&(fault.service.clone(), fault.lane.clone()));
-        found.into_iter().flatten().map(ToString::to_string).collect()
+        let is_place = |service: &String| match fault.kind {
+            FaultKind::Own | FaultKind::Unreachable => *service == fault.service,
+            FaultKind::Hanging => true,
+            FaultKind::Slow | FaultKind::Business => false,
+        };
+        let of_lane = self.found.iter().filter(|((service, lane), _)| *lane == fault.lane && is_place(service));
+        of_lane.flat_map(|(_, ids)| ids).take(KEPT).map(ToString::to_string).collect()
     }
 }
 
@@ -132,6 +135,16 @@ mod tests {
         assert_eq!(failures.of(&fault(FaultKind::Unreachable)).len(), 1);
         assert!(failures.of(&fault(FaultKind::Slow)).is_empty());
         assert!(failures.of(&fault(FaultKind::Business)).is_empty());
+    }
+
+    #[test]
+    fn what_failed_above_a_version_that_hangs_is_named_for_it() {
+        let mut failures = Failures::new(BEGAN);
+        failures.take(vec![named("a", Some(BEGAN), 1)], &["a".into()]);
+        let below =
+            |lane: &str| Fault { service: "payment.shop".into(), lane: lane.into(), ..fault(FaultKind::Hanging) };
+        assert_eq!(failures.of(&below("canary")).len(), 1);
+        assert!(failures.of(&below("other")).is_empty());
     }
 
     #[test]

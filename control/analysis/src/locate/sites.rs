@@ -1,0 +1,191 @@
+//! Where failures come from, as both sides of every hop count them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FaultKind, real};
+use crate::STABLE;
+use crate::counts::{Cohort, Interval};
+use crate::judge::{Arm, Pair};
+use crate::plan::Plan;
+
+/// Counts of one service and lane from both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Site {
+    /// As callers saw it.
+    pub called: Arm,
+    /// Calls that nobody answered, by their status.
+    pub unanswered: u64,
+    /// Requests that arrived.
+    pub arrived: u64,
+    /// Failures of its own.
+    pub own: u64,
+    /// Failures that came from below.
+    pub downstream: u64,
+    /// Failures that may have come from below.
+    pub unknown: u64,
+    /// Calls that were given up before any answer; they are not among `called`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_up: u64,
+    /// Calls that ended because whoever they were made for had left.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cut_off: u64,
+}
+
+/// Where failures come from: both sides' counts by service, of the lane and of stable, and who calls
+/// whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sites {
+    pub(super) lane: BTreeMap<String, Site>,
+    stable: BTreeMap<String, Site>,
+    /// Services by the services they call.
+    calls: BTreeMap<String, BTreeSet<String>>,
+    /// Requests at gateways, and how many of them their users left before an answer.
+    users: Pair,
+}
+
+/// Failures of a service beyond what stable's rate explains, by kind.
+struct Blame<'a> {
+    service: &'a str,
+    own: f64,
+    silent: f64,
+    given_up: f64,
+    /// Calls without an answer, whoever ended them first.
+    ended: f64,
+}
+
+// === impl Blame ===
+
+impl Blame<'_> {
+    fn total(&self) -> f64 {
+        self.own + self.silent + self.given_up
+    }
+
+    fn kind(&self) -> FaultKind {
+        if self.given_up > self.own.max(self.silent) {
+            FaultKind::Hanging
+        } else if self.silent > self.own {
+            FaultKind::Unreachable
+        } else {
+            FaultKind::Own
+        }
+    }
+}
+
+// === impl Sites ===
+
+impl Sites {
+    pub(crate) fn observe(&mut self, plan: &Plan, interval: &Interval) {
+        for (cell, tally) in &interval.cells {
+            let Some(site) = self.site(plan, &cell.service, &cell.lane) else { continue };
+            if cell.cohort != Cohort::Fallback {
+                site.called.add(Arm::new(tally.requests, tally.failures));
+                site.unanswered += tally.unanswered;
+                site.given_up += tally.given_up;
+                site.cut_off += tally.cut_off;
+            }
+            // At the entry a fallback is a request of the lane, whoever serves it there.
+            let is_lanes = cell.lane == plan.lane || cell.cohort == Cohort::Fallback;
+            let users = if is_lanes { &mut self.users.lane } else { &mut self.users.stable };
+            users.add(Arm::new(tally.entered + tally.left, tally.left));
+        }
+        for ((service, lane), inbound) in &interval.inbound {
+            let Some(site) = self.site(plan, service, lane) else { continue };
+            site.arrived += inbound.requests;
+            site.own += inbound.own;
+            site.downstream += inbound.downstream;
+            site.unknown += inbound.unknown;
+        }
+        for call in interval.calls.keys() {
+            if let Some(from) = call.from.as_ref().filter(|from| **from != call.to) {
+                self.calls.entry(from.clone()).or_default().insert(call.to.clone());
+            }
+        }
+    }
+
+    fn site(&mut self, plan: &Plan, service: &str, lane: &str) -> Option<&mut Site> {
+        let sites = if lane == plan.lane {
+            &mut self.lane
+        } else if lane == STABLE {
+            &mut self.stable
+        } else {
+            return None;
+        };
+        Some(sites.entry(service.to_owned()).or_default())
+    }
+
+    /// The service with most failures of its own beyond what stable's rate explains, and how it failed.
+    ///
+    /// Whoever waits for a call that hangs may be given up as well; and where no trace tells the two together,
+    /// it seems to fail by itself. Of about as many, those furthest below are meant.
+    pub(super) fn guilty(&self) -> Option<(&str, FaultKind)> {
+        let blames: Vec<Blame<'_>> = self.lane.iter().map(|(service, site)| self.blame(service, site)).collect();
+        let most = blames.iter().max_by(|a, b| a.total().total_cmp(&b.total())).filter(|most| most.total() >= 1.0)?;
+        let mut found = most;
+        for hanging in blames.iter().filter(|blame| blame.ended >= most.total() / 2.0) {
+            if self.reaches(found.service, hanging.service) {
+                found = hanging;
+            }
+        }
+        let kind = if std::ptr::eq(found, most) { found.kind() } else { FaultKind::Hanging };
+        Some((found.service, kind))
+    }
+
+    fn blame<'a>(&self, service: &'a str, site: &Site) -> Blame<'a> {
+        let base = self.stable.get(service).copied().unwrap_or_default();
+        let beyond = |lane: u64, stable: u64| real(lane) - real(stable) * scale(site.called.n, base.called.n);
+        // Calls that failed and that no proxy of the service saw fail.
+        let unseen = |site: &Site| site.called.bad.saturating_sub(site.own + site.downstream + site.unknown);
+        let unanswered = |site: &Site| site.unanswered.min(unseen(site));
+        Blame {
+            service,
+            own: beyond(site.own, base.own).max(0.0),
+            silent: beyond(unanswered(site), unanswered(&base)).max(0.0),
+            given_up: self.ended(site, &base, |site| site.given_up, site.cut_off),
+            ended: self.ended(site, &base, |site| site.given_up + site.cut_off, 0),
+        }
+    }
+
+    /// Calls without an answer, beyond stable's rate and beyond the users who have left more often than
+    /// stable's, but for those that are known to be left out here: when a user leaves, every call on the way
+    /// ends. None where chance alone may explain them.
+    fn ended(&self, site: &Site, base: &Site, of: impl Fn(&Site) -> u64, left_out: u64) -> f64 {
+        let Pair { lane, stable } = self.users;
+        let left = real(lane.bad) - real(stable.bad) * scale(lane.n, stable.n) - real(left_out);
+        let calls = |site: &Site| site.called.n + site.given_up + site.cut_off;
+        let explained = real(of(base)) * scale(calls(site), calls(base)) + left.max(0.0);
+        let beyond = real(of(site)) - explained;
+        if beyond > 2.0 * (explained + 1.0).sqrt() { beyond } else { 0.0 }
+    }
+
+    /// Whether one service calls another, directly or through others.
+    pub(super) fn reaches(&self, from: &str, to: &str) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![from];
+        while let Some(service) = open.pop() {
+            for next in self.calls.get(service).into_iter().flatten() {
+                if next == to {
+                    return true;
+                }
+                if seen.insert(next.as_str()) {
+                    open.push(next);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// How many requests of the lane there are for one of stable's.
+fn scale(lane: u64, stable: u64) -> f64 {
+    if stable == 0 { 0.0 } else { real(lane) / real(stable) }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
