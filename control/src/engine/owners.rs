@@ -59,7 +59,8 @@ pub(super) fn rivals<'a>(
     rivals.into_iter().filter_map(|at| objects.get(at)?.spec.as_ref().ok()).collect()
 }
 
-fn has_begun(object: &Object) -> bool {
+/// Whether something of a release is in the config of proxies, or on its way out of it.
+pub(super) fn has_begun(object: &Object) -> bool {
     object.status.exposure != Exposure::Absent || is_withdrawing(&object.status)
 }
 

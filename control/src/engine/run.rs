@@ -18,7 +18,7 @@ use super::healing::Healing;
 use super::judging::{Judgement, Judging};
 use super::keep::Decided;
 use super::memory::{Memory, Rest, awaits_proxies};
-use super::owners::{owner, owners, rivals};
+use super::owners::{has_begun, owner, owners, rivals};
 pub use super::pass::Pass;
 use super::seams::{Delivery, Ground, Object, Place, SeamError, Store, Template};
 use super::seen::{Arrival, Seen};
@@ -177,7 +177,10 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         }
         if !object.status.phase.is_finished() {
             seen.problems = self.ground.problems(release);
-            seen.arrival = self.arrival(object, release, &places);
+            if has_begun(object) {
+                // Before that no proxy runs anything of it: there is nothing to tell, and nothing to write.
+                seen.arrival = self.arrival(object, release, &places);
+            }
         }
         if let Some(streams) = object.status.streams.as_ref().filter(|streams| streams.is_counted()) {
             seen.streams = told_since(&self.ground.counts(release), streams.since_ms);

@@ -26,6 +26,20 @@ fn of_two_releases_in_a_group_the_older_goes_first() {
 }
 
 #[test]
+fn one_that_waits_for_its_group_is_written_once() {
+    let world = crate::world::World::shop();
+    world.add("summer", &with_group(TWO_STEPS));
+    world.add("winter", &with_group(TWO_STEPS));
+    let mut story = Story::new(world);
+    story.settle();
+    assert_eq!(story.world.status("winter").waiting.expect("it waits").reason, WaitReason::GroupBusy);
+    let fence = |story: &Story| story.world.lock().objects["shop/winter"].fence.clone();
+    let first = fence(&story);
+    story.wait(120_000);
+    assert_eq!(fence(&story), first, "{:#?}", story.world.status("winter"));
+}
+
+#[test]
 fn one_that_has_ended_does_not_come_back_over_one_that_runs() {
     let world = crate::world::World::shop();
     world.add("summer", &with_group(TWO_STEPS));
