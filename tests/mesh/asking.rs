@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use graylane_tests::bed::Bed;
-use graylane_tests::client::Ask;
+use graylane_tests::client::{Answer, Ask};
 
 /// Who answers when no lane is taken.
 pub const STABLE: [&str; 2] = ["orders-stable", "stock-stable"];
@@ -24,7 +24,11 @@ pub fn tester() -> Ask {
 
 /// Who answers, in the order of the calls.
 pub fn path(bed: &Bed, ask: &Ask) -> Result<Vec<String>> {
-    let answer = bed.ask(ask)?;
+    names(&bed.ask(ask)?)
+}
+
+/// Who has answered, in the order of the calls.
+pub fn names(answer: &Answer) -> Result<Vec<String>> {
     ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
     let mut names = Vec::new();
     let mut seen = answer.json()?;

@@ -11,7 +11,12 @@ use graylane_tests::poll;
 use crate::asking::{STABLE, path};
 use crate::control::{Control, PATIENCE, SUMMER, release, until, until_paused_at, until_phase};
 use crate::releases::everybody_is_on;
-use crate::traffic::{HOST, Traffic};
+use crate::traffic::{HOST, Traffic, Visit, Visits};
+
+/// An answer that takes longer harms a user.
+const SOON: Duration = Duration::from_secs(1);
+/// So many visitors come after a lane is known to be dead.
+const MORE: u64 = 40;
 
 #[test]
 fn a_proxy_that_is_cut_off_holds_the_raise_and_not_the_way_back() {
@@ -47,7 +52,7 @@ fn a_lane_whose_pods_all_die_falls_back_to_stable() {
         until_paused_at(bed, "canary=5%")?;
         control.ask("promote")?;
         until_paused_at(bed, "canary=50%")?;
-        let traffic = Traffic::begin(bed)?;
+        let (traffic, visits) = (Traffic::begin(bed)?, Visits::begin(bed)?);
         let died = Instant::now();
         bed.kubectl(&["scale", "deployment", "orders-canary", "stock-canary", "-n", "shop", "--replicas=0"])?;
         let force = ["delete", "pods", "-n", "shop", "-l", "version=canary", "--grace-period=0", "--force"];
@@ -55,15 +60,9 @@ fn a_lane_whose_pods_all_die_falls_back_to_stable() {
         until(bed, "the lanes are not ready", |status| {
             status["notReady"].as_array().is_some_and(|versions| versions.len() == 2)
         })?;
-        everybody_is_on(bed, STABLE)?;
-        let back = died.elapsed();
-        let failures = traffic.failures();
+        visits.await_more(MORE)?;
         let (served, failed) = traffic.stop(bed)?;
-        let last = failures.lock().map_or(None, |times| times.last().map(|last| last.saturating_duration_since(died)));
-        let value =
-            format!("{failed} of {served} requests failed, the last {} ms after", last.unwrap_or_default().as_millis());
-        note(&Figure { name: "every pod of a lane killed at 50%", value, wanted: None, holds: true })?;
-        tell("every pod of a lane killed: everybody on stable", back, "at most 15 s", 15.0)?;
+        tell_what_became_of(&visits.stop(bed)?, died, (served, failed))?;
         let still = release(bed, "summer")?["status"].take();
         ensure!(still["weight"] == "canary=50%", "weights stay, requests fall back: {still}");
         bed.kubectl(&["scale", "deployment", "orders-canary", "stock-canary", "-n", "shop", "--replicas=1"])?;
@@ -135,6 +134,24 @@ fn smoke_a_deleted_release_and_an_uninstalled_mesh_leave_nothing_behind() {
             Ok(())
         })
     })
+}
+
+/// How those fared who came while a lane died. A pod that is gone answers nothing, not even that it is gone: a
+/// request that is on its way there waits until somebody gives up on it. Those who come later must not notice.
+fn tell_what_became_of(visits: &[Visit], died: Instant, (served, failed): (u64, u64)) -> Result<()> {
+    let later = || visits.iter().filter(|visit| visit.begun >= died);
+    let is_soon = |visit: &&Visit| visit.took < SOON;
+    let harmed = later().filter(|visit| !is_soon(visit) || visit.answer.is_err()).count();
+    let on_stable = |visit: &&Visit| visit.answer.as_ref().is_ok_and(|path| *path == STABLE);
+    let last = later().rfind(|visit| !is_soon(visit) || !on_stable(visit));
+    let last = last.map_or(Duration::ZERO, |visit| visit.begun.duration_since(died));
+    let longest = later().map(|visit| visit.took).max().unwrap_or_default();
+    let value = format!("{harmed} of {}, {failed} of {}", later().count(), served + failed);
+    let name = "every pod of a lane killed at 50%: failed or late of new connections, failed of kept-alive ones";
+    note(&Figure { name, value, wanted: None, holds: true })?;
+    let value = format!("{:.2} s", longest.as_secs_f64());
+    note(&Figure { name: "every pod of a lane killed: longest wait", value, wanted: None, holds: true })?;
+    tell("every pod of a lane killed: from then on everybody who comes is on stable", last, "at most 2 s", 2.0)
 }
 
 /// Notes how long something took, and holds it to a bound in seconds.

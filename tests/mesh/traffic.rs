@@ -1,5 +1,7 @@
 //! Clients of the shop that go on while something is done: on kept-alive connections that are never
-//! opened again, and one stream without end.
+//! opened again, one stream without end, and visitors who come whether or not those before were served.
+
+mod visits;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,12 +14,17 @@ use graylane_tests::client::{Ask, At, Connection, Protocol};
 use http_body_util::BodyExt;
 use tokio::task::JoinHandle;
 
+pub use self::visits::{Visit, Visits};
+
 /// Where the shop's clients come in.
 pub const GATEWAY: u16 = 8080;
 /// The host they ask for.
 pub const HOST: &str = "shop.example.com";
 /// A pause between two requests of one client: a few clients would fill both cores of a small machine.
 const PAUSE: Duration = Duration::from_millis(6);
+
+/// An answer that takes longer is worth a word.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Traffic that goes on until it is stopped.
 pub struct Traffic {
@@ -113,7 +120,11 @@ async fn ask_until_over(mut connection: Connection, told: Arc<Told>, fifth: &str
         let trace = format!("{began:020x}{at:04x}{user:08x}");
         let ask = Ask::get(HOST, path).header("x-user-id", user.to_string());
         let ask = ask.header("traceparent", format!("00-{trace}-{user:016x}-01"));
+        let sent = Instant::now();
         let answer = connection.send(&ask).await.with_context(|| format!("request {user}: the connection broke"))?;
+        if sent.elapsed() > LATE {
+            eprintln!("request {user} took {:?}: {} {}", sent.elapsed(), answer.status, answer.text());
+        }
         if answer.status == 200 {
             told.served.fetch_add(1, Ordering::Relaxed);
         } else {
