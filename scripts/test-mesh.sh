@@ -20,6 +20,12 @@ main() {
   GRAYLANE_FILTER_TRAP=$(scripts/build-filter.sh --features trap-on-demand --out graylane_filter_trap)
   GRAYLANE_FIGURES=$ROOT/target/bench/mesh.jsonl
   export ENVOY_BIN GRAYLANE_FILTER GRAYLANE_FILTER_TRAP GRAYLANE_FIGURES
+  case ${SMOKE:-} in
+    '' | 0 | no)
+      GRAYLANE_PROBE=$(scripts/build-bench-modules.sh)/probe.wasm
+      export GRAYLANE_PROBE
+      ;;
+  esac
   # A mesh is a dozen processes and more: one at a time on two cores, or what is measured is the machine.
   export RUST_TEST_THREADS=${RUST_TEST_THREADS:-1}
   mkdir -p "$ROOT/target/bench"

@@ -27,7 +27,7 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// When it has not been built.
 pub fn filter() -> Result<PathBuf> {
-    module("GRAYLANE_FILTER", "target/filter/graylane_filter.wasm")
+    module("GRAYLANE_FILTER", "target/filter/graylane_filter.wasm", "make filter")
 }
 
 /// The module that panics when a request asks it to; `GRAYLANE_FILTER_TRAP` names another one.
@@ -35,7 +35,15 @@ pub fn filter() -> Result<PathBuf> {
 /// # Errors
 /// When it has not been built.
 pub fn filter_that_traps() -> Result<PathBuf> {
-    module("GRAYLANE_FILTER_TRAP", "target/filter/graylane_filter_trap.wasm")
+    module("GRAYLANE_FILTER_TRAP", "target/filter/graylane_filter_trap.wasm", "make filter")
+}
+
+/// The module that only shows which weights it was given; `GRAYLANE_PROBE` names another one.
+///
+/// # Errors
+/// When it has not been built.
+pub fn probe() -> Result<PathBuf> {
+    module("GRAYLANE_PROBE", "target/bench/modules/probe.wasm", "scripts/build-bench-modules.sh")
 }
 
 /// The folder of the `graylane` binary, built beside this test binary; `GRAYLANE_DIR` names another one.
@@ -78,10 +86,10 @@ pub fn envoy(release: Release) -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
 
-fn module(variable: &str, default: &str) -> Result<PathBuf> {
+fn module(variable: &str, default: &str, how: &str) -> Result<PathBuf> {
     let path = env::var_os(variable).map_or_else(|| root().join(default), PathBuf::from);
     if path.is_file() {
         return Ok(path);
     }
-    bail!("{} is missing: run `make filter` (or set {variable})", path.display())
+    bail!("{} is missing: run `{how}` (or set {variable})", path.display())
 }
