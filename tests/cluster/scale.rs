@@ -76,11 +76,19 @@ impl Crowd<'_> {
         self.until("waiting", TAKEN * QUEUE, |status| status["waiting"]["reason"] == "GroupBusy")?;
         self.until("ended", ENDED, |status| status["conditions"].is_array())?;
         self.until_quiet()?;
-        let writes = self.ours()?.len();
+        let writes = self.bed.writes()?.len();
         let passes = controller.number("graylane_controller_pass_seconds_count")?;
         let share = rate(controller, Duration::from_secs(20))?;
         let passes = controller.number("graylane_controller_pass_seconds_count")? - passes;
-        println!("{passes} passes in 20 s, {} writes", self.ours()?.len() - writes);
+        println!("{passes} passes in 20 s");
+        let (renewals, others) = ours(self.bed.writes()?.split_off(writes));
+        judge(
+            "1,000 idle releases: API writes in 20 s, renewals of the lease beside them",
+            format!("{}, {}", others.len(), renewals.len()),
+            "0, any",
+            others.is_empty(),
+        )
+        .with_context(|| format!("{others:#?}"))?;
         judge(
             "1,000 idle releases: controller",
             format!("{:.1}% of a core, {}", share * 100.0, memory(controller)?),
@@ -95,7 +103,7 @@ impl Crowd<'_> {
         let steps: Vec<Value> = [json!({"gate": {"name": "go"}})].into_iter().chain(weights).collect();
         self.create((0..MOVING).map(|index| release("moving", index, &format!("s{index}"), &json!(steps))))?;
         self.until("moving", MOVING, |status| status["phase"] == "Paused")?;
-        let (before, cpu, start) = (self.ours()?.len(), controller.part.usage()?.cpu, Instant::now());
+        let (before, cpu, start) = (self.written()?.len(), controller.part.usage()?.cpu, Instant::now());
         self.ask("moving", 0..MOVING, "go", "promote")?;
         self.until("moving", 1, |status| status["weight"] == "canary=25%")?;
         let aborted = Instant::now();
@@ -111,7 +119,7 @@ impl Crowd<'_> {
         say("100 releases through 4 weights beside them", format!("median {median:.1} s, last {last:.1} s"))?;
         say("one of them taken back meanwhile", format!("{:.2} s", aborted.as_secs_f64()))?;
         say("controller meanwhile", format!("{:.0}% of a core, {}", core * 100.0, memory(controller)?))?;
-        self.judge_writes(&self.ours()?[before..])
+        self.judge_writes(&self.written()?[before..])
     }
 
     fn judge_writes(&self, ours: &[Write]) -> Result<()> {
@@ -136,9 +144,9 @@ impl Crowd<'_> {
 
     /// Waits until nothing has been written for a while.
     fn until_quiet(&self) -> Result<()> {
-        let (mut count, mut since) = (self.ours()?.len(), Instant::now());
+        let (mut count, mut since) = (self.written()?.len(), Instant::now());
         poll::until("nothing to write", PATIENCE, || {
-            let now = self.ours()?.len();
+            let now = self.written()?.len();
             if now != count {
                 (count, since) = (now, Instant::now());
             }
@@ -214,10 +222,15 @@ impl Crowd<'_> {
     }
 
     /// What the controller has written, but for its lease.
-    fn ours(&self) -> Result<Vec<Write>> {
-        let writes = self.bed.writes()?.into_iter();
-        Ok(writes.filter(|write| write.user.ends_with(":graylane") && write.resource != "leases").collect())
+    fn written(&self) -> Result<Vec<Write>> {
+        Ok(ours(self.bed.writes()?).1)
     }
+}
+
+/// Of some writes those of the controller: of its lease, and all others.
+fn ours(writes: Vec<Write>) -> (Vec<Write>, Vec<Write>) {
+    let ours = writes.into_iter().filter(|write| write.user.ends_with(":graylane"));
+    ours.partition(|write| write.resource == "leases")
 }
 
 /// A service of the same pods as all others, with its routes.
