@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$ROOT/scripts/wasm-toolchain.sh"
 
-STAGES=(fmt clippy rustdoc native prometheus api doc filter wasm-core envoy fuzz generate)
+STAGES=(fmt clippy rustdoc native api doc filter prometheus wasm-core envoy fuzz generate)
 
 main() {
   local stage
@@ -57,14 +57,6 @@ integration_tests() {
     grep -o '"kind":\["test"\],"crate_types":\["bin"\],"name":"[^"]*"' | sed 's/.*"name":"//; s/"$//'
 }
 
-about_prometheus() { echo "questions to a real Prometheus"; }
-stage_prometheus() {
-  local components
-  components=$(scripts/components.sh prometheus)
-  cargo build --workspace --lib --bins --tests
-  PROMETHEUS_BIN=$components/bin/prometheus cargo test --workspace --test prometheus
-}
-
 about_api() { echo "schemathesis against the live analysis API"; }
 stage_api() {
   cargo build --workspace --lib --bins --tests
@@ -91,6 +83,15 @@ clippy_wasm() {
   else
     say "skipped: clippy for wasm32-wasip1, because Debian's Rust comes without clippy; the native clippy has run"
   fi
+}
+
+about_prometheus() { echo "questions to a real Prometheus, and releases on real Envoys that it judges"; }
+stage_prometheus() {
+  local components envoy
+  components=$(scripts/components.sh prometheus)
+  envoy=$(scripts/envoy.sh newest)
+  cargo build --workspace --lib --bins --tests
+  PROMETHEUS_BIN=$components/bin/prometheus ENVOY_BIN=$envoy cargo test --workspace --test prometheus
 }
 
 about_wasm_core() { echo "the policy core on wasm32-unknown-unknown, under node"; }

@@ -5,12 +5,15 @@
 //! - `hops=N`: how many further services are called; default all of them
 //! - `fail=NAME:STATUS`, `delay=NAME:MILLISECONDS`: the service or version of that name does so
 //! - `swallow=NAME`: the service of that name answers 200 although the next one failed
+//! - `wrong=NAME`: the service or version of that name answers 200 and does not do its work
 //! - `limit=NAME:MILLISECONDS`: it gives up on the next one after that long, and answers 502
 //! - `stream=MILLISECONDS`: the first service answers with a line that often, without end
 //!
-//! The path `/healthz` says whether the service is ready, and calls nobody.
+//! The path `/healthz` says whether the service is ready, and `/metrics` how often it did its work; they call
+//! nobody.
 
 mod query;
+mod work;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,6 +36,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::query::Wish;
+use self::work::Work;
 use crate::http::{Ask, Client};
 
 /// How long a call to the next service may take.
@@ -91,6 +95,7 @@ pub struct App {
 struct State {
     setup: Setup,
     ready: AtomicBool,
+    work: Work,
     /// Connections to the next service that are not in use.
     idle: Mutex<Vec<Client>>,
 }
@@ -104,7 +109,8 @@ impl App {
     /// When the listener has no address.
     pub fn start(listener: TcpListener, setup: Setup) -> std::io::Result<Self> {
         let addr = listener.local_addr()?;
-        let state = Arc::new(State { setup, ready: AtomicBool::new(true), idle: Mutex::default() });
+        let work = Work::of(&setup.name);
+        let state = Arc::new(State { setup, ready: AtomicBool::new(true), work, idle: Mutex::default() });
         Ok(Self { addr, state: state.clone(), task: tokio::spawn(accept(listener, state)) })
     }
 
@@ -159,8 +165,10 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
 
 impl State {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        if request.uri().path() == "/healthz" {
-            return self.health();
+        match request.uri().path() {
+            "/healthz" => return self.health(),
+            "/metrics" => return self.metrics(),
+            _ => {}
         }
         let wish = Wish::read(request.uri().query().unwrap_or_default(), &self.setup.name);
         tokio::time::sleep(wish.delay).await;
@@ -188,6 +196,7 @@ impl State {
                 }
             }
         }
+        self.work.count(status.is_success() && !wish.wrong);
         let body = serde_json::to_string(&seen).unwrap_or_default() + "\n";
         // One buffer, so one write: two would cost 40 ms by delayed acknowledgement.
         let mut response = Response::new(Either::Left(Full::from(body)));
@@ -201,6 +210,13 @@ impl State {
         let words = if ready { "ready\n" } else { "not ready\n" };
         let mut response = Response::new(Either::Left(Full::from(words)));
         *response.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        response
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let mut response = Response::new(Either::Left(Full::from(self.work.page())));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
         response
     }
 
@@ -291,6 +307,12 @@ mod tests {
         let (status, seen) = ask("/?fail=orders:503&swallow=cart").await;
         assert_eq!(status, 200);
         assert!(seen.path()[1].starts_with("orders answered 503"), "the failure stays in the answer");
+        assert_eq!(ask("/?wrong=orders-stable").await.0, 200, "nobody sees it from outside");
+        let page = Client::new(last.addr.to_string(), PATIENCE).ask(&Ask::get("/metrics")).await.unwrap();
+        let page = String::from_utf8_lossy(&page.body).into_owned();
+        let labels = r#"{service="orders",version="stable"}"#;
+        assert!(page.contains(&format!("app_requests_total{labels} 5\n")), "{page}");
+        assert!(page.contains(&format!("app_work_done_total{labels} 2\n")), "{page}");
         last.set_ready(false);
         assert_eq!(ask("/").await.0, 200, "it serves all the same");
         let health = Client::new(last.addr.to_string(), PATIENCE).ask(&Ask::get("/healthz")).await.unwrap();

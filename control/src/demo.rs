@@ -9,7 +9,7 @@ mod envoy;
 mod release;
 pub mod stage;
 pub mod topology;
-mod traffic;
+pub mod traffic;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -85,7 +85,9 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
         ObjectiveKind::Ratio { .. } | ObjectiveKind::Value { .. } => FaultKind::Business,
         ObjectiveKind::SuccessRate { .. } => by_origin.map_or(FaultKind::Own, |(_, kind)| kind),
     };
-    let named = plan.objectives().find(|(of, other)| *of == service && same_kind(other, objective));
+    let of_service = || plan.objectives().filter(|(of, _)| *of == service);
+    let named = of_service().find(|(_, other)| other.name == name);
+    let named = named.or_else(|| of_service().find(|(_, other)| same_kind(other, objective)));
     let trial = named.and_then(|(_, objective)| evidence.trial(service, &objective.name));
     let site = sites.lane.get(service).copied().unwrap_or_default();
     let since = |trial: Option<&Trial>| trial.and_then(|trial| trial.first_bad_ms);

@@ -17,6 +17,8 @@ pub(super) struct Wish {
     pub(super) delay: Duration,
     /// Whether a failure of the next service is kept from the caller.
     pub(super) swallow: bool,
+    /// Whether the work is left undone although the answer says otherwise.
+    pub(super) wrong: bool,
     /// How long the next service may take.
     pub(super) limit: Option<Duration>,
     pub(super) stream: Option<Duration>,
@@ -50,6 +52,7 @@ impl Wish {
                 "hops" => wish.hops = value.parse().ok(),
                 "fail" => wish.fail = mine(value).and_then(|status| StatusCode::from_u16(status).ok()),
                 "delay" => wish.delay = Duration::from_millis(mine(value).unwrap_or(0).into()),
+                "wrong" => wish.wrong |= value == name || value == service,
                 "swallow" => wish.swallow |= value == name || value == service,
                 "limit" => wish.limit = mine(value).map(|limit| Duration::from_millis(limit.into())).or(wish.limit),
                 "stream" => wish.stream = value.parse().ok().map(Duration::from_millis),
@@ -98,6 +101,7 @@ mod tests {
         assert_eq!(wish("fail=orders-stable:503").fail, None);
         assert_eq!(wish("delay=cart:50").delay, Duration::ZERO);
         assert!(wish("swallow=orders").swallow && !wish("swallow=cart").swallow);
+        assert!(wish("wrong=orders-canary").wrong && !wish("wrong=orders-stable").wrong);
         assert_eq!(wish("limit=orders:500").limit, Some(Duration::from_millis(500)));
         assert_eq!(wish("limit=cart:500").limit, None);
     }

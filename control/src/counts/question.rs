@@ -9,8 +9,10 @@ use crate::release::analysis::Objective;
 use crate::release::finding::Finding;
 use crate::release::{Release, STABLE};
 
-/// Stands in a question for matchers of a lane's labels.
+/// Stands in a question for matchers of the labels that the counters of proxies have: release and lane.
 pub const SELECTOR: &str = "$selector";
+/// Stands in a question for a matcher of the lane alone: an application knows of no release.
+pub const LANE: &str = "$lane";
 
 /// What Prometheus has said to a release's questions so far.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,8 +50,14 @@ pub enum Answer {
 /// The question of an objective for a lane: label values stand in it as quoted strings, so no name
 /// can change what is asked.
 pub fn fill(query: &str, release: &Release, lane: &str) -> String {
-    let matchers = format!("rollout={},lane={}", quoted(&release.id()), quoted(lane));
-    query.replace(SELECTOR, &matchers)
+    let lane = format!("lane={}", quoted(lane));
+    let both = format!("rollout={},{lane}", quoted(&release.id()));
+    query.replace(SELECTOR, &both).replace(LANE, &lane)
+}
+
+/// Whether a question is asked of a lane and of stable, so that the answers can be compared.
+pub fn compares(query: &str) -> bool {
+    query.contains(SELECTOR) || query.contains(LANE)
 }
 
 /// A string literal of PromQL, whose escapes are those of Go.
@@ -70,7 +78,7 @@ fn quoted(text: &str) -> String {
 /// The lanes for which a question is asked: one that names no lane has one answer, and the lane gets it.
 pub fn lanes<'a>(objective: &Objective, release: &'a Release) -> Vec<&'a str> {
     let lanes = release.lanes.iter().map(String::as_str);
-    if objective.query.contains(SELECTOR) { lanes.chain([STABLE]).collect() } else { lanes.collect() }
+    if compares(&objective.query) { lanes.chain([STABLE]).collect() } else { lanes.collect() }
 }
 
 #[derive(Deserialize)]
@@ -204,6 +212,17 @@ mod tests {
         let busy = br#"{"status":"error","errorType":"timeout","error":"query timed out"}"#;
         assert!(matches!(read(503, busy), Answer::Away(_)));
         assert!(matches!(read(502, b"<html>"), Answer::Away(_)));
+    }
+
+    #[test]
+    fn a_question_names_the_lane_alone_or_with_its_release() {
+        let yaml = "apiVersion: graylane.io/v1alpha1\nkind: GrayRelease\nmetadata: {name: summer, namespace: shop}\nspec:\n  \
+            lanes: [{name: canary}]\n  members: [{service: orders}]\n  steps: [{weight: 5%}]\n";
+        let read = crate::release::read::read_text("r.yaml", yaml).unwrap();
+        let release = crate::release::validate::check(read, &[]).unwrap().remove(0).release;
+        assert_eq!(fill("a{$selector}", &release, "canary"), r#"a{rollout="shop/summer",lane="canary"}"#);
+        assert_eq!(fill("a{b=\"c\",$lane}", &release, "stable"), r#"a{b="c",lane="stable"}"#);
+        assert!(compares("a{$lane}") && compares("a{$selector}") && !compares("a"));
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub struct LatencySpec {
 pub struct ObjectiveSpec {
     /// Name in verdicts.
     pub name: String,
-    /// PromQL that gives one number. `$selector` stands for matchers of the lane's labels.
+    /// PromQL that gives one number. `$selector` stands for matchers of release and lane, `$lane` for one of the lane
+    /// alone.
     pub query: String,
     /// The least number that is good, as a decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]

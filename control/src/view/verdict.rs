@@ -45,14 +45,17 @@ pub fn table(lane: &str, findings: &[Finding]) -> String {
     let lane = lane.to_uppercase();
     let mut table = columns(&["SERVICE", "OBJECTIVE", "VERDICT", &lane, "STABLE", "BREAKS IT (95%)"]);
     for finding in findings {
+        // What Prometheus gives is a number and no count: the reason says it.
+        let is_counted = finding.n + finding.stable_n > 0 || finding.state == FindingState::NoData;
+        let counted = |text: String| if is_counted { text } else { "-".into() };
         let (low, high) = finding.interval;
         table.add_row([
             finding.service.clone(),
             finding.objective.clone(),
             state(finding.state),
-            format!("{} of {}", finding.failures, finding.n),
-            format!("{} of {}", finding.stable_failures, finding.stable_n),
-            format!("{:.2}% to {:.2}%", 100.0 * low, 100.0 * high),
+            counted(format!("{} of {}", finding.failures, finding.n)),
+            counted(format!("{} of {}", finding.stable_failures, finding.stable_n)),
+            counted(format!("{:.2}% to {:.2}%", 100.0 * low, 100.0 * high)),
         ]);
     }
     columns::text(&table)

@@ -7,7 +7,7 @@ use graylane_analysis::counts::{Ratio, RatioKey};
 use graylane_analysis::judge::WINDOW_MS;
 use graylane_analysis::{Finding, Interval, Objective, ObjectiveKind, Outcome, ServicePlan, Verdict};
 
-use crate::counts::question::{Asked, SELECTOR};
+use crate::counts::question::{self, Asked};
 use crate::engine::Millis;
 use crate::engine::status::Status;
 use crate::release::analysis::{Analysis, Objective as Question};
@@ -102,7 +102,7 @@ impl Answers {
 
 /// Where a question is asked to judge a lane.
 fn lanes<'a>(question: &Question, lane: &'a str) -> impl Iterator<Item = &'a str> {
-    let compares = question.query.contains(SELECTOR);
+    let compares = question::compares(&question.query);
     std::iter::once(lane).chain(compares.then_some(STABLE))
 }
 

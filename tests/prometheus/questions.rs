@@ -1,6 +1,6 @@
 //! Questions to a real Prometheus, which scrapes an exporter of this test.
 
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,23 +11,10 @@ use graylane::counts::prometheus::Questions;
 use graylane::counts::question::Asked;
 use graylane::release::{Release, read, validate};
 
+use crate::server::{Prometheus, Target};
+
 /// Long enough for a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A running Prometheus, ended when dropped.
-struct Prometheus {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Counts paid orders: of ten each second all are paid in stable, eight in the canary.
 async fn exporter() -> Result<u16> {
@@ -47,33 +34,10 @@ async fn exporter() -> Result<u16> {
     Ok(port)
 }
 
-impl Prometheus {
-    async fn start() -> Result<Self> {
-        let binary = std::env::var("PROMETHEUS_BIN")
-            .context("PROMETHEUS_BIN is not set; `make test STAGE=prometheus` sets it")?;
-        let (folder, exporter) = (tempfile::tempdir()?, exporter().await?);
-        let config = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: shop\n  static_configs: [{{targets: ['127.0.0.1:{exporter}']}}]\n"
-        );
-        std::fs::write(folder.path().join("prometheus.yml"), config)?;
-        // Prometheus cannot choose a port itself and say which.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new(&binary)
-            .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{binary} does not start"))?;
-        Ok(Self { child, port, _folder: folder })
-    }
-
-    fn end(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
+/// A Prometheus that scrapes the exporter.
+async fn prometheus() -> Result<Prometheus> {
+    let address = format!("127.0.0.1:{}", exporter().await?);
+    Prometheus::start(&[Target { address, path: "/metrics", labels: BTreeMap::new() }])
 }
 
 fn release(port: u16, query: &str) -> Result<Release> {
@@ -123,7 +87,7 @@ fn trouble(asked: &Asked) -> &str {
 
 #[tokio::test]
 async fn prometheus_is_asked_for_each_lane_and_its_absence_is_told() -> Result<()> {
-    let mut prometheus = Prometheus::start().await?;
+    let mut prometheus = prometheus().await?;
     let ask = |query: &str| release(prometheus.port, query);
 
     let share = ask("sum(rate(paid_total{$selector}[10s])) / sum(rate(orders_total{$selector}[10s]))")?;
