@@ -7,6 +7,7 @@
 
 pub mod argo;
 pub mod asking;
+pub mod badge;
 pub mod cache;
 pub mod call;
 pub mod conditions;

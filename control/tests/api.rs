@@ -1,6 +1,6 @@
 //! The analysis API over real connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -151,17 +151,36 @@ async fn a_verdict_is_on_one_version_and_one_attempt() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_does_not_lead_sends_askers_elsewhere() -> Result<()> {
-    let record = counted()?;
-    record.counts_here(false);
+async fn who_does_not_lead_sends_askers_elsewhere_also_when_its_lease_has_run_out() -> Result<()> {
+    let (away, late) = (counted()?, counted()?);
+    away.leave();
+    // Its loop hangs, so nobody has told it.
+    late.counts_until(now_ms());
+    for record in [away, late] {
+        let address = serving(record, Auth::Open).await?;
+        let body = question("success_rate", json!({"release": "shop/summer", "lane": "canary"}));
+        let request =
+            Request::post("/metrics/analysis").header("host", "api").header("content-type", "application/json");
+        let mut connection = connect(address).await?;
+        let answer = connection.send_request(request.body(Full::from(body))?).await?;
+        ensure!(answer.status() == StatusCode::SERVICE_UNAVAILABLE, "{}", answer.status());
+        answer.into_body().collect().await?;
+        ensure!(connection.ready().await.is_err(), "the connection stays, so the next question comes here again");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_term_has_no_verdict_and_no_counts_of_the_last_one() -> Result<()> {
+    let (record, release) = (counted()?, release()?);
+    record.leave();
+    record.counts_until(u64::MAX);
+    record.begin("uid", &release, 0, BTreeSet::new());
     let address = serving(record, Auth::Open).await?;
     let body = question("success_rate", json!({"release": "shop/summer", "lane": "canary"}));
-    let request = Request::post("/metrics/analysis").header("host", "api").header("content-type", "application/json");
-    let mut connection = connect(address).await?;
-    let answer = connection.send_request(request.body(Full::from(body))?).await?;
-    ensure!(answer.status() == StatusCode::SERVICE_UNAVAILABLE, "{}", answer.status());
-    answer.into_body().collect().await?;
-    ensure!(connection.ready().await.is_err(), "the connection stays, so the next question comes here again");
+    let said = ask(address, &body, &[]).await?;
+    ensure!(said.status == StatusCode::OK && said.body["verdict"].is_null(), "{}", said.body);
+    ensure!(said.body["value"].is_null() && said.body["n"] == 0, "{}", said.body);
     Ok(())
 }
 

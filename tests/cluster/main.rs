@@ -1,5 +1,6 @@
 //! On a real API server.
 
+mod answers;
 mod cli;
 mod definition;
 mod drift;

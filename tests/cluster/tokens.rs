@@ -1,5 +1,7 @@
 //! Who may ask the analysis API: the API server says whose a token is, and whether its owner may.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::{client, poll, ports};
@@ -11,8 +13,8 @@ use crate::stage::{SOON, SUMMER, Stage};
 fn smoke_accounts_that_may_ask_are_answered_and_nobody_else_is() {
     bed::tell(&Bed::cluster(), |bed| {
         let stage = Stage::set(bed)?;
-        let api = Api { port: ports::free() };
-        let controller = stage.controller_with("a", &["--api-address", &format!("127.0.0.1:{}", api.port)])?;
+        let api = Api { at: (Ipv4Addr::LOCALHOST, ports::free()).into() };
+        let controller = stage.controller_with("a", &["--api-address", &api.at.to_string()])?;
         bed.apply(&format!("{SUMMER}  analysis: {{}}\n"))?;
         bed.apply(ACCOUNTS)?;
         let token = |account: &str, audience: &str| token(bed, account, audience);
@@ -46,20 +48,22 @@ fn without_the_right_to_review(bed: &Bed, api: &Api, known: &str) -> Result<()> 
     api.answers(Some(known), 200).map(drop)
 }
 
-fn token(bed: &Bed, account: &str, more: &str) -> Result<String> {
+/// A token of an account in `shop`.
+pub fn token(bed: &Bed, account: &str, more: &str) -> Result<String> {
     let said = bed.kubectl(&["-n", "shop", "create", "token", account, more])?;
     Ok(said.stdout.trim().to_owned())
 }
 
-struct Api {
-    port: u16,
+/// An analysis API.
+pub struct Api {
+    pub at: SocketAddr,
 }
 
 // === impl Api ===
 
 impl Api {
     /// Asks, and wants this status.
-    fn answers(&self, token: Option<&str>, wanted: u16) -> Result<Value> {
+    pub fn answers(&self, token: Option<&str>, wanted: u16) -> Result<Value> {
         let question = json!({"metricName": "success_rate", "labels": {"release": "shop/summer", "lane": "canary"}});
         let body = question.to_string();
         let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
@@ -68,14 +72,15 @@ impl Api {
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        let answer = String::from_utf8(client::raw(self.port, request.as_bytes())?)?;
+        let answer = String::from_utf8(client::raw(self.at, request.as_bytes())?)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
         ensure!(head.starts_with(&format!("HTTP/1.1 {wanted} ")), "not {wanted}: {answer}");
         Ok(serde_json::from_str(body)?)
     }
 }
 
-const ACCOUNTS: &str = "
+/// One who may ask, and one who may not.
+pub const ACCOUNTS: &str = "
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: asker, namespace: shop}

@@ -1,7 +1,7 @@
 //! What was counted in the last hour, as sums: a window is the difference of two of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use graylane_analysis::{Cohort, Interval, Outcome};
@@ -15,11 +15,11 @@ use crate::release::{Release, STABLE};
 const KEPT: usize = 3_600;
 
 /// What has been counted of all releases that are judged. Copies share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Record {
     books: Arc<RwLock<BTreeMap<String, Book>>>,
-    /// True while somebody else counts.
-    is_away: Arc<AtomicBool>,
+    /// Until when this process counts, Unix milliseconds; afterwards somebody else may.
+    until: Arc<AtomicU64>,
 }
 
 /// What has been counted of a release.
@@ -93,6 +93,13 @@ pub struct Window {
 
 // === impl Record ===
 
+impl Default for Record {
+    /// Empty, of a process that is the only one.
+    fn default() -> Self {
+        Self { books: Arc::default(), until: Arc::new(AtomicU64::new(Millis::MAX)) }
+    }
+}
+
 impl Record {
     /// Learns which attempt of a release is judged, on which versions. What was concluded on another attempt
     /// is forgotten.
@@ -132,14 +139,20 @@ impl Record {
         }
     }
 
-    /// Whether this process counts: one that does not lead knows nothing.
-    pub fn counts_here(&self, counts: bool) {
-        self.is_away.store(!counts, Ordering::Relaxed);
+    /// From now on somebody else counts. What was concluded here is forgotten: a later term begins anew.
+    pub fn leave(&self) {
+        self.until.store(0, Ordering::Relaxed);
+        self.books.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Whether another process counts.
-    pub fn is_elsewhere(&self) -> bool {
-        self.is_away.load(Ordering::Relaxed)
+    /// This process counts, at least until this time.
+    pub fn counts_until(&self, end: Millis) {
+        self.until.store(end, Ordering::Relaxed);
+    }
+
+    /// Whether another process may count at this time.
+    pub fn is_elsewhere(&self, now: Millis) -> bool {
+        now >= self.until.load(Ordering::Relaxed)
     }
 
     /// All that is known, by release.

@@ -132,13 +132,14 @@ async fn consider(
         let problem = Problem::of("", "the body is not said to be JSON", "send `content-type: application/json`");
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
     }
-    if api.record.is_elsewhere() {
+    let now = now_ms();
+    if api.record.is_elsewhere(now) {
         let problem =
             Problem::of("", "this instance does not lead, so it counts nothing", "ask again: another one answers");
         return Err((StatusCode::SERVICE_UNAVAILABLE, problem));
     }
     let question = question::read(&body).map_err(|problem| (StatusCode::BAD_REQUEST, problem))?;
-    match answer::answer(&api.record, &question, id, now_ms()) {
+    match answer::answer(&api.record, &question, id, now) {
         Ok(answer) => Ok((question, answer)),
         Err(Refusal::Bad(problem)) => Err((StatusCode::UNPROCESSABLE_ENTITY, problem)),
         Err(Refusal::Unknown(problem)) => Err((StatusCode::NOT_FOUND, problem)),

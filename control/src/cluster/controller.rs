@@ -10,6 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config};
 use tracing::Instrument;
 
+use super::badge::Badge;
 use super::cache::lock;
 use super::delivery::Delivered;
 use super::events::Events;
@@ -70,6 +71,7 @@ pub struct Controller {
     record: Record,
     notices: Option<Notices>,
     calls: Client,
+    badge: Badge,
 }
 
 // === impl Controller ===
@@ -92,6 +94,7 @@ impl Controller {
         let ground = Grounds::start(both, namespaces, (&wake, &stops), &metrics);
         let lease = (settings.lease_namespace.as_str(), settings.lease_name.as_str());
         let leadership = Leadership::start(both, lease, settings.identity.clone(), &wake);
+        let badge = Badge::start(calls.clone(), &settings.lease_namespace, settings.identity.clone());
         Ok(Self {
             wake,
             store,
@@ -104,6 +107,7 @@ impl Controller {
             record: Record::default(),
             notices: settings.notices.clone(),
             calls,
+            badge,
         })
     }
 
@@ -145,7 +149,7 @@ impl Controller {
     /// Runs until `end`, then finishes what it has begun and gives the lease back.
     pub async fn run(self, end: impl Future<Output = ()>) {
         tokio::pin!(end);
-        self.record.counts_here(false);
+        self.record.leave();
         let health = self.health();
         let mut engine = None;
         let mut next = AT_LEAST;
@@ -157,12 +161,13 @@ impl Controller {
             }
             tokio::time::sleep(TOGETHER).await;
             self.looked.store(seconds(), Ordering::Relaxed);
-            let leads = self.leadership.leads(Timestamp::now());
+            let leads = self.leadership.leads_until(Timestamp::now()).is_some();
             self.metrics.leads(leads);
-            self.record.counts_here(leads);
             if !leads {
                 // What it remembers is of no use to a later term.
                 engine = None;
+                self.record.leave();
+                self.badge.wear(false);
                 next = AT_LEAST;
                 continue;
             }
@@ -177,7 +182,10 @@ impl Controller {
             let pass = self.pass(engine.get_or_insert_with(new));
             tokio::pin!(pass);
             tokio::select! {
-                wait = &mut pass => next = wait,
+                wait = &mut pass => {
+                    next = wait;
+                    self.open_counter();
+                }
                 () = &mut end => {
                     if tokio::time::timeout(FAREWELL, pass).await.is_err() {
                         tracing::warn!("a change was still on its way when this instance had to end");
@@ -187,7 +195,18 @@ impl Controller {
             }
         }
         self.metrics.leads(false);
+        self.record.leave();
+        self.badge.take_off().await;
         self.leadership.resign().await;
+    }
+
+    /// Lets others ask what has been counted, after a pass and for as long as the lease holds: a pass that hangs
+    /// must not keep a verdict in force which another leader may have changed.
+    fn open_counter(&self) {
+        if let Some(end) = self.leadership.leads_until(Timestamp::now()) {
+            self.record.counts_until(u64::try_from(end.as_millisecond()).unwrap_or(0));
+            self.badge.wear(true);
+        }
     }
 
     /// One pass. Returns how long there is nothing to do unless something is heard.

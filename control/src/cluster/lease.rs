@@ -65,9 +65,10 @@ impl Leadership {
         Self { identity, holds, lease, stop, task }
     }
 
-    /// Whether this instance leads at this time.
-    pub fn leads(&self, now: Timestamp) -> bool {
-        *self.holds.borrow() && self.lease.all().iter().any(|lease| is_held(lease, &self.identity, now))
+    /// Until when this instance leads, if it does at this time. Each renewal moves it.
+    pub fn leads_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let held = || self.lease.all().iter().find_map(|lease| held_until(lease, &self.identity, now));
+        self.holds.borrow().then(held).flatten()
     }
 
     /// Gives the lease back, so that the next one need not wait for its end.
@@ -111,12 +112,12 @@ impl Wanted {
     }
 }
 
-/// Whether a lease is held by somebody, and not about to end. Its times are the holder's own.
-fn is_held(lease: &Lease, identity: &str, now: Timestamp) -> bool {
-    let Some(spec) = &lease.spec else { return false };
+/// Until when a lease is held by somebody; nothing where that is over, or about to be. Its times are the holder's own.
+fn held_until(lease: &Lease, identity: &str, now: Timestamp) -> Option<Timestamp> {
+    let spec = lease.spec.as_ref().filter(|spec| spec.holder_identity.as_deref() == Some(identity))?;
     let duration = SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or(0)));
-    let end = spec.renew_time.as_ref().and_then(|renewed| renewed.0.checked_add(duration).ok());
-    spec.holder_identity.as_deref() == Some(identity) && end.is_some_and(|end| now.duration_until(end) > MARGIN)
+    let end = spec.renew_time.as_ref()?.0.checked_add(duration).ok()?.checked_sub(MARGIN).ok()?;
+    (now < end).then_some(end)
 }
 
 /// Takes part until asked to stop, then gives the lease back.
@@ -209,10 +210,11 @@ mod tests {
     #[test]
     fn a_lease_counts_for_its_holder_until_shortly_before_its_end() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        assert!(is_held(&lease("a"), "a", at("2026-11-23T04:00:08Z")));
-        assert!(!is_held(&lease("a"), "a", at("2026-11-23T04:00:08.6Z")));
-        assert!(!is_held(&lease("a"), "a", at("2026-11-23T04:03:00Z")), "after a pause of the process");
-        assert!(!is_held(&lease("a"), "b", at("2026-11-23T04:00:01Z")));
-        assert!(!is_held(&Lease::default(), "a", at("2026-11-23T04:00:01Z")));
+        let held = |by: &str, now: &str| held_until(&lease("a"), by, at(now));
+        assert_eq!(held("a", "2026-11-23T04:00:08Z"), Some(at("2026-11-23T04:00:08.5Z")));
+        assert_eq!(held("a", "2026-11-23T04:00:08.6Z"), None);
+        assert_eq!(held("a", "2026-11-23T04:03:00Z"), None, "after a pause of the process");
+        assert_eq!(held("b", "2026-11-23T04:00:01Z"), None);
+        assert_eq!(held_until(&Lease::default(), "a", at("2026-11-23T04:00:01Z")), None);
     }
 }
