@@ -1,5 +1,8 @@
 //! Whose failure it is: each service on the way tells its own from those of the services it calls.
 
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
+
 use anyhow::{Context, Result, ensure};
 use graylane_policy::specimen::{PARTS, Specimen};
 use graylane_tests::client::{self, Ask};
@@ -10,8 +13,14 @@ use graylane_tests::stage::Stage;
 
 use crate::readmes::CHAIN;
 
-on_every_envoy!(failures_are_own_downstream_or_unknown, a_failed_request_of_a_lane_is_named_where_it_failed);
+on_every_envoy!(
+    failures_are_own_downstream_or_unknown,
+    a_failed_request_of_a_lane_is_named_where_it_failed,
+    a_service_that_hangs_is_told_from_users_who_leave,
+);
 
+/// Admin port of the gateway.
+const GATEWAY: u16 = 9901;
 /// Admin ports of the sidecars on the way of a stable request.
 const FRONTEND: u16 = 9911;
 const CART: u16 = 9913;
@@ -77,6 +86,36 @@ fn a_failed_request_of_a_lane_is_named_where_it_failed(stage: &Stage) -> Result<
         ensure!(named.is_none(), "{service} names {named:?}");
     }
     Ok(())
+}
+
+fn a_service_that_hangs_is_told_from_users_who_leave(stage: &Stage) -> Result<()> {
+    let scenario = stage.copy("chain")?;
+    let _running = scenario.start_all(&CHAIN)?;
+    for (proxy, role) in [(GATEWAY, "gateway"), (CART, "inbound"), (CART, "outbound"), (ORDERS_CANARY, "inbound")] {
+        scenario.admin(proxy).wait_for_generation(role, 1, 2)?;
+    }
+    // Cart gives up and fails. It may answer before its proxy has seen the call end, so whose failure that was is
+    // either one's; orders has answered nothing.
+    let hangs = Ask::get("127.0.0.1", "/?delay=orders-canary:60000&limit=cart:300").header("x-user-group", "beta");
+    let answer = client::once(scenario.port(10000), &hangs.header("traceparent", parent(1)))?;
+    ensure!(answer.status.is_server_error(), "{} {}", answer.status, answer.text());
+    let calls = [("direction", "outbound"), ("service", "orders.shop"), ("lane", "canary")];
+    let ended = |reason| [&calls[..], &[("reason", reason)]].concat();
+    let cart = scenario.admin(CART);
+    cart.wait_for_sum("graylane_abandoned_total", &ended("gave_up"), 1.0)?;
+    let failures = [("direction", "inbound"), ("service", "cart.shop")];
+    cart.wait_for_sum("graylane_failures_total", &failures, 1.0)?;
+    // The user leaves while orders has the request: nobody fails, and nobody has given up.
+    let mut user = TcpStream::connect((Ipv4Addr::LOCALHOST, scenario.port(10000)))?;
+    let (path, parent) = ("/?delay=orders-canary:60000", parent(2));
+    write!(user, "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-user-group: beta\r\ntraceparent: {parent}\r\n\r\n")?;
+    cart.wait_for_sum("graylane_open_streams", &calls, 1.0)?;
+    drop(user);
+    cart.wait_for_sum("graylane_abandoned_total", &ended("left"), 1.0)?;
+    cart.wait_for_sum("graylane_abandoned_total", &ended("gave_up"), 1.0)?;
+    scenario.admin(GATEWAY).wait_for_sum("graylane_abandoned_total", &[("reason", "left")], 1.0)?;
+    cart.wait_for_sum("graylane_failures_total", &failures, 1.0)?;
+    cart.wait_for_sum("graylane_requests_total", &calls, 0.0)
 }
 
 /// The failed request of the lane that a proxy names, as a reader of its page makes it out.

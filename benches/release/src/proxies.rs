@@ -76,7 +76,7 @@ impl Proxies {
                 };
                 add_caller(counters, hop, self.untraced <= 0.0);
                 let untraced = self.draw.binomial(hop.downstream, self.untraced);
-                add_called(&mut self.sidecars[lane][at].counters, hop, untraced, self.untraced <= 0.0);
+                add_called(&mut self.sidecars[lane][at].counters, hop, untraced);
             }
         }
     }
@@ -185,10 +185,9 @@ fn add_caller(counters: &mut [(Series, u64)], hop: &Hop, is_traced: bool) {
     counters.iter_mut().zip(grown).for_each(|((_, value), grown)| *value += grown);
 }
 
-fn add_called(counters: &mut [(Series, u64)], hop: &Hop, untraced: u64, is_traced: bool) {
-    // A call that was given up is told by trace only: without one, its caller seems to fail by itself.
-    let (own, downstream) =
-        if is_traced { (hop.own, hop.downstream + hop.waited) } else { (hop.own + hop.waited, hop.downstream) };
-    let grown = [hop.called - hop.unanswered, own, downstream - untraced, untraced, hop.slow];
+fn add_called(counters: &mut [(Series, u64)], hop: &Hop, untraced: u64) {
+    // Who gives up answers at once, before its proxy has seen that call end: it seems to fail by itself.
+    let own = hop.own + hop.waited;
+    let grown = [hop.called - hop.unanswered, own, hop.downstream - untraced, untraced, hop.slow];
     counters.iter_mut().zip(grown).for_each(|((_, value), grown)| *value += grown);
 }

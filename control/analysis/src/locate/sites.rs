@@ -120,13 +120,14 @@ impl Sites {
 
     /// The service with most failures of its own beyond what stable's rate explains, and how it failed.
     ///
-    /// Whoever waits for a call that hangs may be given up as well; and where no trace tells the two together,
-    /// it seems to fail by itself. Of about as many, those furthest below are meant.
+    /// Whoever waits for a call that hangs may be given up as well; and it seems to fail by itself where it
+    /// answers before its proxy sees the call end, or no trace tells the two together. Of about as many, those
+    /// furthest below are meant.
     pub(super) fn guilty(&self) -> Option<(&str, FaultKind)> {
         let blames: Vec<Blame<'_>> = self.lane.iter().map(|(service, site)| self.blame(service, site)).collect();
         let most = blames.iter().max_by(|a, b| a.total().total_cmp(&b.total())).filter(|most| most.total() >= 1.0)?;
         let mut found = most;
-        for hanging in blames.iter().filter(|blame| blame.ended >= most.total() / 2.0) {
+        for hanging in blames.iter().filter(|blame| blame.given_up.max(blame.ended) >= most.total() / 2.0) {
             if self.reaches(found.service, hanging.service) {
                 found = hanging;
             }

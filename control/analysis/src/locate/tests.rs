@@ -92,6 +92,14 @@ fn a_version_that_answers_nothing_at_all_is_named_too() {
 }
 
 #[test]
+fn a_caller_that_answers_before_its_call_has_ended_seems_to_fail_by_itself_and_is_not_named() {
+    let mut lane = leaving(hanging().hops, 9, true);
+    lane.hops[1] = Hop { own: 2, downstream: 0, ..lane.hops[1] };
+    lane.hops[2].given_up = 2;
+    assert_eq!(named(lane, leaving([FINE; 3], 9, true)), ("orders".into(), FaultKind::Hanging));
+}
+
+#[test]
 fn without_traces_the_caller_seems_to_fail_by_itself_and_is_not_named() {
     let mut lane = hanging();
     lane.hops[1] = Hop { requests: 10, own: 2, ..FINE };
