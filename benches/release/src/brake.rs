@@ -21,6 +21,8 @@ const CANARY: LaneId = LaneId(1);
 pub struct Brake {
     workers: [Tally; WORKERS],
     evidence: Evidence,
+    /// Chance that a failure is of the same user as the one before: retries.
+    cluster: f64,
     draw: Draw,
     /// When it tripped, in milliseconds.
     pub tripped_ms: Option<u64>,
@@ -34,6 +36,7 @@ impl Brake {
         Self {
             workers: Default::default(),
             evidence: Evidence::new(0),
+            cluster: scenario.cluster,
             draw: Draw::new(scenario.seed ^ 0x0b7a_4e5d),
             tripped_ms: None,
         }
@@ -64,10 +67,16 @@ impl Brake {
     }
 
     fn lane(&mut self, hop: &Hop, users: &[(f64, f64)]) {
+        let mut last = 0.0;
         for at in 0..hop.called {
-            let failed = at < hop.failed();
-            let unit = if at < hop.by_users { self.draw.one_of(users) } else { self.draw.between(0.0, 1.0) };
-            self.count(CANARY, unit_of(unit), failed);
+            let (of_users, failed) = (at < hop.by_users, at < hop.failed());
+            let retries = failed && at > hop.by_users && self.cluster > 0.0 && self.draw.chance(self.cluster);
+            last = match (of_users, retries) {
+                (true, _) => self.draw.one_of(users),
+                (false, true) => last,
+                (false, false) => self.draw.between(0.0, 1.0),
+            };
+            self.count(CANARY, unit_of(last), failed);
         }
     }
 
