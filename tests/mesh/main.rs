@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod judging;
 mod plugins;
+mod readiness;
 mod recovery;
 mod releases;
 mod smoke;
