@@ -3,9 +3,10 @@
 # releases on real Envoys; prints tables and writes target/bench/release.json. Seeds are held out from every
 # choice of a setting.
 #
-#   scripts/bench-release.sh [--scale PERCENT] [--tuning] [--real ROUNDS]
+#   scripts/bench-release.sh [--scale PERCENT] [--tuning] [--real ROUNDS] [--kind WORD]
 #
-# Eight releases on real Envoys are a round, some five minutes; four rounds unless said otherwise.
+# Eight releases on real Envoys are a round, some five minutes; four rounds unless said otherwise. With --kind only
+# those whose name has the word in it.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,9 +1,10 @@
 //! `make bench-release`: releases in virtual time, judged by ours and by other rules on the same
 //! traces. Prints tables and writes `target/bench/release.json`.
 //!
-//! `bench-release [--tuning] [--scale PERCENT] [--real ROUNDS --envoy FILE --filter FILE] [--out FILE]`
+//! `bench-release [--tuning] [--scale PERCENT] [--real ROUNDS --envoy FILE --filter FILE] [--kind WORD] [--out FILE]`
 //!
-//! With `--real`, releases on real Envoys follow; with `--scale 0` there are only those.
+//! With `--real`, releases on real Envoys follow; with `--scale 0` there are only those, and with `--kind` only
+//! those kinds of trouble that have the word in their name.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -23,6 +24,7 @@ struct Options {
     percent: u64,
     out: Option<PathBuf>,
     rounds: usize,
+    kind: String,
     envoy: PathBuf,
     filter: PathBuf,
 }
@@ -40,7 +42,7 @@ fn main() -> anyhow::Result<()> {
     if options.rounds > 0 {
         println!("on real Envoys, 100 requests a second, 10% in the lane:");
         let threads = tokio::runtime::Runtime::new()?;
-        all.extend(threads.block_on(real::run(&options.envoy, &options.filter, options.rounds))?);
+        all.extend(threads.block_on(real::run(&options.envoy, &options.filter, options.rounds, &options.kind))?);
     }
     println!("{}", table::figures(&all));
     println!("{:.0} s, seeds from {}", began.elapsed().as_secs_f64(), options.first);
@@ -53,7 +55,8 @@ fn main() -> anyhow::Result<()> {
 
 fn options() -> anyhow::Result<Options> {
     let (envoy, filter) = ("envoy".into(), "target/filter/graylane_filter.wasm".into());
-    let mut options = Options { first: HELD_OUT, percent: 100, out: None, rounds: 0, envoy, filter };
+    let mut options =
+        Options { first: HELD_OUT, percent: 100, out: None, rounds: 0, kind: String::new(), envoy, filter };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
@@ -61,11 +64,12 @@ fn options() -> anyhow::Result<Options> {
             "--tuning" => options.first = TUNING,
             "--scale" => options.percent = value()?.parse().context("--scale takes a percentage")?,
             "--real" => options.rounds = value()?.parse().context("--real takes a number of rounds")?,
+            "--kind" => options.kind = value()?,
             "--envoy" => options.envoy = value()?.into(),
             "--filter" => options.filter = value()?.into(),
             "--out" => options.out = Some(value()?.into()),
             _ => bail!(
-                "unknown option '{arg}': --tuning, --scale PERCENT, --real ROUNDS, --envoy FILE, --filter FILE, --out FILE"
+                "unknown option '{arg}': --tuning, --scale PERCENT, --real ROUNDS, --kind WORD, --envoy FILE, --filter FILE, --out FILE"
             ),
         }
     }

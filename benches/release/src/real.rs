@@ -56,11 +56,11 @@ pub const TROUBLES: [Trouble; 8] = [
     Trouble { name: "nothing wrong", query: "", rate: 0.0, fault: None, target_s: None },
 ];
 
-/// Runs every kind of trouble `rounds` times.
+/// Runs every kind of trouble whose name has the word in it `rounds` times.
 ///
 /// # Errors
 /// When the chain does not start, or a release does not begin.
-pub async fn run(envoy: &Path, filter: &Path, rounds: usize) -> Result<Vec<Figure>> {
+pub async fn run(envoy: &Path, filter: &Path, rounds: usize, kind: &str) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let find = |file: &Path| file.canonicalize().with_context(|| format!("{} is not there", file.display()));
     let mut stage = Stage::start(dir.path(), &find(envoy)?, &find(filter)?).await?;
@@ -69,6 +69,9 @@ pub async fn run(envoy: &Path, filter: &Path, rounds: usize) -> Result<Vec<Figur
         for turn in 0..TROUBLES.len() {
             // Another order in every round: nobody always follows the same one.
             let trouble = TROUBLES[(turn * 3 + round) % TROUBLES.len()];
+            if !trouble.name.contains(kind) {
+                continue;
+            }
             let seed = u64::try_from(trials.len())?;
             let trial = trial::run(&mut stage, trouble, seed).await?;
             println!("{}", trial.line());
@@ -80,7 +83,7 @@ pub async fn run(envoy: &Path, filter: &Path, rounds: usize) -> Result<Vec<Figur
 
 fn figures(trials: &[Trial]) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for trouble in TROUBLES {
+    for trouble in TROUBLES.into_iter().filter(|trouble| trials.iter().any(|trial| trial.trouble == *trouble)) {
         let of = || trials.iter().filter(move |trial| trial.trouble == trouble);
         let name = |what: &str| format!("real Envoys, {}: {what}", trouble.name);
         if trouble.fault.is_none() {
