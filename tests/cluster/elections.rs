@@ -20,7 +20,11 @@ fn smoke_a_killed_leader_is_followed_by_the_next_one_which_goes_on_where_it_was(
         let (a, b) = (stage.controller("a")?, stage.controller("b")?);
         let leader = stage.until_led_by(&[&a, &b])?;
         let other = if leader.name == "a" { &b } else { &a };
-        ensure!(other.page("/readyz")?.0 == 200, "who does not lead keeps its caches all the same");
+        poll::until("who does not lead to fill its caches all the same", SOON, || {
+            let (code, page) = other.page("/readyz")?;
+            ensure!(code == 200, "{code}: {page}");
+            Ok(())
+        })?;
         bed.apply(SUMMER)?;
         let before = stage.until_gate("summer")?;
         leader.part.kill()?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use graylane::build::{self, Running, Side};
 use graylane::cluster::delivery::Delivered;
 use graylane::cluster::events::Events;
+use graylane::cluster::lease::Term;
 use graylane::cluster::{Wake, call, metrics};
 use graylane::engine::seams::{Delivery, Place, Wanted};
 use graylane::istio::config::Emitter;
@@ -147,7 +148,7 @@ impl Changes {
                 (&calls, &watches),
                 &["istio-ingress".to_owned()],
                 (Emitter::EnvoyFilter, module),
-                &Wake::default(),
+                (&Wake::default(), Term::without_end()),
                 &metrics,
                 &Events::start(calls.clone(), "bench".into()),
             );

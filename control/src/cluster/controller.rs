@@ -87,13 +87,13 @@ impl Controller {
         let (wake, metrics) = (Wake::default(), Arc::new(Metrics::new()));
         let events = Events::start(calls.clone(), settings.identity.clone());
         let namespaces = settings.namespaces.as_slice();
+        let lease = (settings.lease_namespace.as_str(), settings.lease_name.as_str());
+        let leadership = Leadership::start(both, lease, settings.identity.clone(), &wake);
         let store = Releases::start(both, namespaces, events.clone(), &wake, &metrics);
         let with = (settings.emitter, settings.module.clone());
         let stops = wake.counting();
-        let delivery = Delivered::start(both, namespaces, with, &stops, &metrics, &events);
-        let ground = Grounds::start(both, namespaces, (&wake, &stops), &metrics);
-        let lease = (settings.lease_namespace.as_str(), settings.lease_name.as_str());
-        let leadership = Leadership::start(both, lease, settings.identity.clone(), &wake);
+        let delivery = Delivered::start(both, namespaces, with, (&stops, leadership.term()), &metrics, &events);
+        let ground = Grounds::start(both, namespaces, (&wake, &stops), leadership.term(), &metrics);
         let badge = Badge::start(calls.clone(), &settings.lease_namespace, settings.identity.clone());
         Ok(Self {
             wake,
@@ -256,6 +256,7 @@ impl Controller {
 fn category(error: &SeamError) -> &'static str {
     match error {
         SeamError::Conflict { .. } => "conflict",
+        SeamError::Deposed { .. } => "deposed",
         SeamError::Gone { .. } => "gone",
         SeamError::Refused { .. } => "refused",
         SeamError::Away { .. } => "away",

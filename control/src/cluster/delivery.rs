@@ -19,6 +19,7 @@ use self::drift::{Drift, Ear, Report};
 use super::cache::{Cache, lock, trim_fields};
 use super::call::answer;
 use super::events::Events;
+use super::lease::Term;
 use super::metrics::Metrics;
 use super::{MANAGER, Wake};
 use crate::build::Side;
@@ -44,6 +45,7 @@ struct Inner {
     read: Mutex<HashMap<String, Read>>,
     /// Namespaces whose documents get a new generation whatever they hold.
     renew: Mutex<BTreeSet<String>>,
+    term: Term,
     metrics: Arc<Metrics>,
 }
 
@@ -66,7 +68,7 @@ impl Delivered {
         (calls, watches): (&Client, &Client),
         namespaces: &[String],
         (emitter, module): (Emitter, Module),
-        wake: &Wake,
+        (wake, term): (&Wake, Term),
         metrics: &Arc<Metrics>,
         events: &Events,
     ) -> Self {
@@ -91,7 +93,7 @@ impl Delivered {
         let cache = Cache::start(&kind, apis, None, wake, trim_fields, ear);
         let (read, renew) = Default::default();
         let metrics = Arc::clone(metrics);
-        Self(Arc::new(Inner { client: calls.clone(), emitter, module, cache, drift, read, renew, metrics }))
+        Self(Arc::new(Inner { client: calls.clone(), emitter, module, cache, drift, read, renew, term, metrics }))
     }
 
     /// The cache, for whoever asks whether it is ready.
@@ -195,6 +197,8 @@ impl Inner {
         let namespace = object.metadata.namespace.clone().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &self.emitter.kind());
         let wanted = digest(spec(&object));
+        // Its fence may be newer than what it was decided by.
+        self.term.check(&what)?;
         lock(&self.drift).intend(&object);
         let answered = self.send(&api, &what, &object).await?;
         let answered = if digest(spec(&answered)) == wanted {

@@ -1,11 +1,12 @@
 //! What runs in the cluster: workloads and proxies.
 
+mod arrival;
 mod rollouts;
 mod templates;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -14,15 +15,16 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use self::arrival::Push;
 use self::templates::{copied, refused, workload};
 use super::argo;
-use super::asking::{Answer, Asking};
+use super::asking::Asking;
 use super::cache::{Cache, Silence, lock, trim_fields};
 use super::call::answer;
-use super::healing::{Healing, Wound};
+use super::healing::Healing;
+use super::lease::Term;
 use super::metrics::Metrics;
-use super::proxies::{Proxy, expected};
-use super::report::Verdict;
+use super::proxies::expected;
 use super::template;
 use super::world::{Objects, World, trim_pod};
 use super::{MANAGER, Wake, problems, resource, watch_kind};
@@ -36,11 +38,6 @@ use crate::engine::seams::{Ground, Place, SeamError, Template};
 use crate::engine::seen::{Arrival, Replicas, Workload};
 use crate::release::finding::Finding;
 use crate::release::{Member, Release, STABLE};
-
-/// When more pushes than this are remembered, those of long ago are forgotten.
-const MANY_PUSHES: usize = 4_096;
-/// How long ago that is; whoever still waits for one of them has to be asked once more.
-const OLD_PUSH: Duration = Duration::from_secs(600);
 
 /// The ground of a cluster.
 #[derive(Clone)]
@@ -81,13 +78,8 @@ struct Inner {
     healing: Mutex<Healing>,
     /// Since when the proxies of a place shall run a generation.
     since: Mutex<HashMap<(Place, u64), Push>>,
+    term: Term,
     metrics: Arc<Metrics>,
-}
-
-#[derive(Clone, Copy)]
-struct Push {
-    since: Instant,
-    is_measured: bool,
 }
 
 // === impl Grounds ===
@@ -99,6 +91,7 @@ impl Grounds {
         (calls, watches): (&Client, &Client),
         namespaces: &[String],
         (wake, stops): (&Wake, &Wake),
+        term: Term,
         metrics: &Arc<Metrics>,
     ) -> Self {
         let (changes, news) = (wake.counting(), wake.counting());
@@ -129,6 +122,7 @@ impl Grounds {
             stops: stops.clone(),
             healing,
             since,
+            term,
             metrics: Arc::clone(metrics),
         }))
     }
@@ -202,30 +196,7 @@ impl Ground for Grounds {
     }
 
     fn arrival(&self, release: &Release, generations: &BTreeMap<Place, u64>) -> Arrival {
-        let now = Instant::now();
-        let inner = &self.0;
-        let since = inner.since(generations, now);
-        // Whoever has not been heard since the last push may be gone, whatever it ran before.
-        let begun = since.values().max().copied().unwrap_or(now);
-        let mut arrival = Arrival { known: !generations.is_empty(), ..Arrival::default() };
-        for proxy in expected(&inner.world(), release) {
-            let places = proxy.sides.iter().map(|side| Place { namespace: proxy.namespace.clone(), side: *side });
-            let wanted: Vec<(Place, u64)> =
-                places.filter_map(|place| generations.get(&place).map(|generation| (place, *generation))).collect();
-            arrival.expected += 1;
-            match inner.ask(&proxy, &wanted, begun, now) {
-                Standing::Well => arrival.acknowledged += 1,
-                Standing::Missing(why) => arrival.missing.push(format!("{} ({why})", proxy.id)),
-                Standing::Unknown => {
-                    arrival.known = false;
-                    arrival.missing.push(proxy.id);
-                }
-            }
-        }
-        if arrival.known && arrival.expected > 0 && arrival.acknowledged == arrival.expected {
-            inner.measure(generations, now);
-        }
-        arrival
+        self.0.arrival(release, generations)
     }
 
     fn stamp(&self) -> Option<u64> {
@@ -284,14 +255,6 @@ impl Ground for Grounds {
     }
 }
 
-/// How a proxy stands.
-enum Standing {
-    Well,
-    Missing(String),
-    /// Nobody has asked since.
-    Unknown,
-}
-
 // === impl Inner ===
 
 impl Inner {
@@ -316,59 +279,6 @@ impl Inner {
         Arc::clone(&world.1)
     }
 
-    /// Since when each place shall run its generation; a push begins when its generation is first seen.
-    fn since(&self, generations: &BTreeMap<Place, u64>, now: Instant) -> HashMap<Place, Instant> {
-        let mut since = lock(&self.since);
-        if since.len() > MANY_PUSHES {
-            since.retain(|_, push| now.saturating_duration_since(push.since) < OLD_PUSH);
-        }
-        let begun = |(place, generation): (&Place, &u64)| {
-            let push = Push { since: now, is_measured: false };
-            (place.clone(), since.entry((place.clone(), *generation)).or_insert(push).since)
-        };
-        generations.iter().map(begun).collect()
-    }
-
-    fn measure(&self, generations: &BTreeMap<Place, u64>, now: Instant) {
-        let mut since = lock(&self.since);
-        for (place, generation) in generations {
-            if let Some(push) = since.get_mut(&(place.clone(), *generation)).filter(|push| !push.is_measured) {
-                push.is_measured = true;
-                self.metrics.pushed(now.saturating_duration_since(push.since));
-            }
-        }
-    }
-
-    fn ask(&self, proxy: &Proxy, wanted: &[(Place, u64)], begun: Instant, now: Instant) -> Standing {
-        let Some(address) = &proxy.address else { return Standing::Missing("has no address yet".into()) };
-        let Some(Answer { asked, report }) = self.asking.look(address, now) else {
-            return Standing::Unknown;
-        };
-        if asked < begun {
-            self.asking.hurry(address, now);
-            return Standing::Unknown;
-        }
-        let verdict = match &report {
-            Ok(report) => report.verdict(wanted.iter().map(|(place, generation)| (place.side, *generation))),
-            Err(_) => Verdict::Missing(Wound::Silence, format!("cannot be asked at {address}")),
-        };
-        let Verdict::Missing(wound, mut why) = verdict else {
-            lock(&self.healing).forget(&proxy.id);
-            return Standing::Well;
-        };
-        self.asking.hurry(address, now);
-        match report {
-            Ok(report) => {
-                lock(&self.healing).hurt(&proxy.id, &proxy.namespace, wound, now);
-                if report.is_untagged {
-                    why.push_str("; its metrics have their labels in their names: add them to extraStatTags");
-                }
-            }
-            Err(_) => lock(&self.healing).forget(&proxy.id),
-        }
-        Standing::Missing(why)
-    }
-
     /// Gives a workload a template. The whole object goes back with its version as the fence, since a
     /// merge would keep what the new template does not have.
     async fn replace_template(&self, workload: &DynamicObject, new: Value) -> Result<(), SeamError> {
@@ -376,6 +286,7 @@ impl Inner {
             return Ok(());
         }
         let what = format!("Deployment {}", super::cache::id(workload));
+        self.term.check(&what)?;
         let namespace = workload.metadata.namespace.clone().unwrap_or_default();
         let kind = resource("apps", "v1", "Deployment", "deployments");
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &kind);

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::Wake;
 use super::cache::{Cache, Listener, trim_fields};
+use crate::engine::seams::SeamError;
 
 /// How long a lease holds, in seconds. Another instance takes over after this, at the latest.
 const DURATION: u64 = 9;
@@ -32,11 +33,24 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// The part of this instance in the election.
 #[derive(Debug)]
 pub struct Leadership {
+    held: Arc<Held>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// The right to change things, for as long as the lease is held.
+///
+/// A fence refuses what somebody else has changed since it was read. It does not refuse what is read anew by an
+/// instance that was deposed in the middle of a pass and still acts on what it had decided before: so the
+/// right is looked at between the reading of a fence and the write.
+#[derive(Clone, Debug)]
+pub struct Term(Option<Arc<Held>>);
+
+#[derive(Debug)]
+struct Held {
     identity: String,
     holds: watch::Receiver<bool>,
     lease: Arc<Cache<Lease>>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
 }
 
 // === impl Leadership ===
@@ -62,13 +76,17 @@ impl Leadership {
         let (says, holds) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(take_part(wanted, says, stopped, freed, wake.clone()));
-        Self { identity, holds, lease, stop, task }
+        Self { held: Arc::new(Held { identity, holds, lease }), stop, task }
     }
 
     /// Until when this instance leads, if it does at this time. Each renewal moves it.
     pub fn leads_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let held = || self.lease.all().iter().find_map(|lease| held_until(lease, &self.identity, now));
-        self.holds.borrow().then(held).flatten()
+        self.held.until(now)
+    }
+
+    /// Its right to change things.
+    pub fn term(&self) -> Term {
+        Term(Some(Arc::clone(&self.held)))
     }
 
     /// Gives the lease back, so that the next one need not wait for its end.
@@ -77,6 +95,33 @@ impl Leadership {
         if tokio::time::timeout(FAREWELL, self.task).await.is_err() {
             tracing::warn!("the lease could not be given back; it runs out by itself");
         }
+    }
+}
+
+// === impl Term ===
+
+impl Term {
+    /// Of somebody who has no rivals.
+    pub fn without_end() -> Self {
+        Self(None)
+    }
+
+    /// Refuses a change of `what` once the lease is lost.
+    ///
+    /// # Errors
+    /// [`SeamError::Deposed`].
+    pub fn check(&self, what: &str) -> Result<(), SeamError> {
+        let leads = self.0.as_ref().is_none_or(|held| held.until(Timestamp::now()).is_some());
+        if leads { Ok(()) } else { Err(SeamError::Deposed { what: what.into() }) }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let held = || self.lease.all().iter().find_map(|lease| held_until(lease, &self.identity, now));
+        self.holds.borrow().then(held).flatten()
     }
 }
 

@@ -77,6 +77,12 @@ pub enum SeamError {
         /// What.
         what: String,
     },
+    /// Another instance leads by now, so it is that one's to change.
+    #[error("{what} is left to the instance that leads now")]
+    Deposed {
+        /// What.
+        what: String,
+    },
     /// It is gone.
     #[error("{what} is gone")]
     Gone {

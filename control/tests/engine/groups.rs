@@ -9,12 +9,17 @@ fn with_group(yaml: &str) -> String {
     format!("{yaml}  group: shop\n")
 }
 
-#[test]
-fn of_two_releases_in_a_group_the_older_goes_first() {
+/// Two releases of one group; summer is the older.
+fn summer_and_winter() -> Story {
     let world = crate::world::World::shop();
     world.add("summer", &with_group(TWO_STEPS));
     world.add("winter", &with_group(TWO_STEPS));
-    let mut story = Story::new(world);
+    Story::new(world)
+}
+
+#[test]
+fn of_two_releases_in_a_group_the_older_goes_first() {
+    let mut story = summer_and_winter();
     story.until_weight("canary=5%");
     let waiting = story.world.status("winter").waiting.expect("it waits");
     assert_eq!(waiting.reason, WaitReason::GroupBusy);
@@ -27,10 +32,7 @@ fn of_two_releases_in_a_group_the_older_goes_first() {
 
 #[test]
 fn one_that_waits_for_its_group_is_written_once() {
-    let world = crate::world::World::shop();
-    world.add("summer", &with_group(TWO_STEPS));
-    world.add("winter", &with_group(TWO_STEPS));
-    let mut story = Story::new(world);
+    let mut story = summer_and_winter();
     story.settle();
     assert_eq!(story.world.status("winter").waiting.expect("it waits").reason, WaitReason::GroupBusy);
     let fence = |story: &Story| story.world.lock().objects["shop/winter"].fence.clone();
@@ -41,10 +43,7 @@ fn one_that_waits_for_its_group_is_written_once() {
 
 #[test]
 fn one_that_has_ended_does_not_come_back_over_one_that_runs() {
-    let world = crate::world::World::shop();
-    world.add("summer", &with_group(TWO_STEPS));
-    world.add("winter", &with_group(TWO_STEPS));
-    let mut story = Story::new(world);
+    let mut story = summer_and_winter();
     story.until_weight("canary=5%");
     story.world.ask("summer", Verb::Abort);
     story.until_phase(Phase::RolledBack);

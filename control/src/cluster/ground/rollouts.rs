@@ -36,6 +36,7 @@ impl Inner {
         let found = argo::only(&self.world(), &release.namespace, service);
         let Some(rollout) = found else { return Err(SeamError::Gone { what }) };
         let what = format!("Rollout {}", cache::id(&*rollout));
+        self.term.check(&what)?;
         patch["metadata"] = serde_json::json!({"resourceVersion": rollout.metadata.resource_version});
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &release.namespace, &argo::kind());
         let name = rollout.metadata.name.clone().unwrap_or_default();
