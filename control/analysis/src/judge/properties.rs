@@ -110,11 +110,14 @@ proptest! {
             let unit = Unit { requests: u64::from(*requests), failures: u64::from(*failures) };
             interval.units.insert(("canary".into(), *bucket), unit);
         }
+        let steps = f64::from(u32::try_from(told.len()).unwrap_or(u32::MAX));
         let [plain, told] = [&intervals, &told].map(|intervals| observed(&plan, intervals));
         for (service, objective) in plan.objectives() {
             let of = |evidence: &Evidence| evidence.trial(service, &objective.name).map(|trial| (trial.harm(), trial.keep()));
             if let (Some((plain, kept)), Some((told, still_kept))) = (of(&plain), of(&told)) {
-                prop_assert!(told <= plain && kept == still_kept, "{told} {plain} {kept} {still_kept}");
+                // Each of the steps is rounded down to a millionth, of the two not always alike.
+                let rounding = 1e-6 * steps;
+                prop_assert!(told <= plain + rounding && kept == still_kept, "{told} {plain} {kept} {still_kept}");
             }
         }
     }
