@@ -77,6 +77,9 @@ impl Evidence {
                     let mut step = step(interval, objective, pair);
                     if matches!(objective.kind, ObjectiveKind::SuccessRate { .. }) {
                         step.lone = lone;
+                        step.given_up = pair_of(plan, interval, service, with_unknown, |tally| {
+                            Arm::new(tally.given_up, tally.given_up)
+                        });
                     }
                     trial.observe(plan, &step, family::cap(plan, objective));
                 }
@@ -114,6 +117,7 @@ fn step(interval: &Interval, objective: &Objective, pair: Pair) -> Step {
         to_ms: interval.to_ms,
         forgives_start,
         lone: 0,
+        given_up: Pair::default(),
     }
 }
 
@@ -121,17 +125,22 @@ fn counts(plan: &Plan, interval: &Interval, service: &str, objective: &Objective
     if objective.is_value() {
         return ratio(plan, interval, service, objective);
     }
+    Counted::Pair(pair_of(plan, interval, service, with_unknown, |tally| outcome(tally, objective)))
+}
+
+/// What is compared of a service, of the lane and of stable.
+fn pair_of(plan: &Plan, interval: &Interval, service: &str, with_unknown: bool, of: impl Fn(&Tally) -> Arm) -> Pair {
     let arm = |lane: &str| {
         let mut sum = Arm::default();
         for cohort in [Cohort::Slot, Cohort::Unknown] {
             if cohort == Cohort::Slot || with_unknown {
                 let cell = Cell { service: service.to_owned(), lane: lane.to_owned(), cohort };
-                sum.add(interval.cells.get(&cell).map_or_else(Arm::default, |tally| outcome(tally, objective)));
+                sum.add(interval.cells.get(&cell).map_or_else(Arm::default, &of));
             }
         }
         sum
     };
-    Counted::Pair(Pair { lane: arm(&plan.lane), stable: arm(STABLE) })
+    Pair { lane: arm(&plan.lane), stable: arm(STABLE) }
 }
 
 fn outcome(tally: &Tally, objective: &Objective) -> Arm {

@@ -1,7 +1,7 @@
 //! Stories of releases, second by second.
 
 use super::*;
-use crate::ServicePlan;
+use crate::{FaultKind, ServicePlan};
 
 fn plan() -> Plan {
     let objective = Objective { name: "success".into(), kind: ObjectiveKind::SuccessRate { at_least: 0.99 } };
@@ -192,5 +192,37 @@ fn a_service_that_only_the_lane_has_is_measured_by_its_objective() {
     let (_, verdict) = told(30, (20, 5), (0, 0));
     assert_eq!(verdict.outcome, Outcome::Fail, "{verdict:?}");
     let (_, verdict) = told(120, (20, 0), (0, 0));
+    assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
+}
+
+/// The same second, with so many more calls that callers gave up on.
+fn second_given_up(at: u64, answered: (u64, u64), given_up: (u64, u64)) -> Interval {
+    let mut interval = second(at, (answered.0, 0), (answered.1, 0));
+    for (cell, tally) in &mut interval.cells {
+        tally.given_up = if cell.lane == STABLE { given_up.1 } else { given_up.0 };
+    }
+    interval
+}
+
+fn told_given_up(seconds: u64, answered: (u64, u64), given_up: (u64, u64)) -> Verdict {
+    let (plan, mut evidence) = (plan(), Evidence::default());
+    (0..seconds).for_each(|at| evidence.observe(&plan, &second_given_up(at, answered, given_up)));
+    evidence.verdict(&plan, seconds * 1000)
+}
+
+#[test]
+fn a_version_that_only_hangs_is_taken_back_though_no_caller_counts_an_answer_of_it() {
+    for (seconds, answered, given_up) in [(6, (0, 90), (10, 0)), (20, (8, 90), (2, 0))] {
+        let verdict = told_given_up(seconds, answered, given_up);
+        assert_eq!(verdict.outcome, Outcome::Fail, "{verdict:?}");
+        assert!(verdict.reason.contains("callers gave up on"), "{}", verdict.reason);
+        let fault = verdict.fault.unwrap();
+        assert_eq!((fault.service.as_str(), fault.kind), ("cart", FaultKind::Hanging));
+    }
+}
+
+#[test]
+fn users_who_leave_stable_as_often_as_the_lane_neither_fail_nor_pause_it() {
+    let verdict = told_given_up(120, (10, 90), (1, 9));
     assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
 }

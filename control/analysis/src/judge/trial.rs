@@ -55,6 +55,12 @@ pub struct Trial {
     /// Since when stable has been seen to break it, Unix milliseconds.
     unclean_since_ms: Option<u64>,
     block: Pair,
+    /// Calls of the open block that callers gave up on.
+    block_given_up: Pair,
+    /// Calls that callers gave up on before any answer. They are not in `total`: where applications hand no
+    /// trace on, those of users who went away are among them. So they say nothing of the objective, and are
+    /// only compared with stable's, which users leave as well.
+    pub given_up: Pair,
     /// Failures of few users that the last interval told of, and that no failure was found for.
     late: u64,
     /// Failures of the lane that were not held against it, because they are of few users.
@@ -80,6 +86,8 @@ pub(super) struct Step {
     pub forgives_start: bool,
     /// Failures of few users, at the entry.
     pub lone: u64,
+    /// Calls that callers gave up on, all of them bad; beside `pair`.
+    pub given_up: Pair,
 }
 
 // === impl Trial ===
@@ -90,8 +98,10 @@ impl Trial {
         let pair = step.pair;
         let is_clean = self.is_clean(step);
         self.unclean_since_ms = if is_clean { None } else { self.unclean_since_ms.or(Some(step.from_ms)) };
-        self.stable_spread.take(pair.stable, is_clean);
-        if pair.lane.n == 0 && self.first_ms.is_none() {
+        let mut compared = pair;
+        compared.add(step.given_up);
+        self.stable_spread.take(compared.stable, is_clean);
+        if pair.lane.n + step.given_up.lane.n == 0 && self.first_ms.is_none() {
             self.remember(pair.stable, step.to_ms);
             return;
         }
@@ -102,11 +112,12 @@ impl Trial {
         self.total.add(pair);
         self.recent.add(pair, step.to_ms);
         self.windows.add(pair.lane, step);
-        self.lane_spread.take(pair.lane, is_clean);
+        self.lane_spread.take(compared.lane, is_clean);
         if !self.is_outage(step) {
             self.keep.step(pair.lane, self.recent.sum().lane, step.allowed);
         }
-        if pair.lane.bad > 0 && pair.excess() > 0.0 {
+        self.given_up.add(step.given_up);
+        if compared.lane.bad > 0 && compared.excess() > 0.0 {
             self.first_bad_ms.get_or_insert(step.from_ms);
         }
         self.compare(plan, step, cap);
@@ -137,15 +148,19 @@ impl Trial {
     fn compare(&mut self, plan: &Plan, step: &Step, cap: f64) {
         let pair = self.without_lone(step);
         self.block.add(pair);
-        if self.block.lane.n + self.block.stable.n >= BLOCK {
-            let block = std::mem::take(&mut self.block);
-            self.pooled.add(&block);
+        self.block_given_up.add(step.given_up);
+        let mut all = self.block;
+        all.add(self.block_given_up);
+        if all.lane.n + all.stable.n >= BLOCK {
+            let answered = std::mem::take(&mut self.block);
+            self.block_given_up = Pair::default();
+            self.pooled.add(&all);
             let settles_ms = if step.forgives_start { 2 * plan.warm_up_ms } else { plan.warm_up_ms / 2 };
             if step.from_ms >= self.first_ms.unwrap_or_default().saturating_add(settles_ms) {
-                self.settled.add(&block);
+                self.settled.add(&all);
             }
-            harm::step(&mut self.harm, &block, plan.margin, cap);
-            bound::step_worse(&mut self.breach, block.lane, step.allowed, cap);
+            harm::step(&mut self.harm, &all, plan.margin, cap);
+            bound::step_worse(&mut self.breach, answered.lane, step.allowed, cap);
         }
     }
 
@@ -234,7 +249,8 @@ impl Trial {
         };
         let floor = plan.floor_of(objective);
         let settled = || is_over(&self.settled, floor, SETTLED) || is_over(&self.pooled, floor.max(COLD), SETTLED);
-        arm.bad.saturating_sub(self.lone) >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
+        let failures = arm.bad.saturating_sub(self.lone) + self.given_up.lane.n;
+        failures >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
     }
 
     /// Whether failures may only have moved from stable into the lane, as those of one user do whose

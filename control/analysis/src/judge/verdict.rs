@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::arm::Arm;
+use super::arm::{Arm, Pair};
 use super::{Evidence, Trial, bound, family, ramp};
 use crate::locate::{self, Fault};
 use crate::plan::{Method, Objective, ObjectiveKind, Plan};
@@ -271,6 +271,10 @@ fn words(plan: &Plan, service: &str, objective: &Objective, trial: &Trial, state
     let few = if trial.lone > 0 { format!(" ({} by few users)", trial.lone) } else { String::new() };
     let counts =
         format!("{} of {} in {}{few} against {} of {} in stable", lane.bad, lane.n, plan.lane, stable.bad, stable.n);
+    let counts = match trial.given_up {
+        Pair { lane: Arm { n: 0, .. }, .. } => counts,
+        given_up => format!("{counts}, and callers gave up on {} more against {}", given_up.lane.n, given_up.stable.n),
+    };
     let name = &objective.name;
     match state {
         FindingState::Kept => format!("{service} keeps {name}: {counts} broke it"),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::counts::{Call, Cell, Cohort, Inbound, Interval, Tally};
-use crate::judge::{Outcome, Verdict};
+use crate::judge::Verdict;
 use crate::{STABLE, ServicePlan};
 
 /// A chain, first to last.
@@ -152,9 +152,7 @@ fn calls_that_are_given_up_as_often_in_stable_blame_nobody() {
 }
 
 #[test]
-fn calls_that_are_given_up_make_no_verdict() {
+fn a_version_that_hangs_is_named_where_its_callers_make_up_for_it() {
     let lane = Side { hops: [FINE, FINE, Hop { given_up: 9, ..FINE }], left: 0 };
-    let verdict = told(lane, QUIET);
-    assert_ne!(verdict.outcome, Outcome::Fail, "{}", verdict.reason);
-    assert_eq!(verdict.fault, None);
+    assert_eq!(named(lane, QUIET), ("orders".into(), FaultKind::Hanging));
 }
