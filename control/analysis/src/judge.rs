@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use arm::real;
 pub use arm::{Arm, Pair};
 pub use consecutive::{IN_A_ROW, WINDOW_MS, Windows};
 pub use crowd::Crowd;

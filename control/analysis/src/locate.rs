@@ -5,7 +5,7 @@ mod sites;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{Evidence, Trial};
+use crate::judge::{Evidence, Trial, real};
 use crate::plan::{Objective, ObjectiveKind, Plan};
 
 pub use sites::{Site, Sites};
@@ -92,7 +92,7 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
     let site = sites.lane.get(service).copied().unwrap_or_default();
     let since = |trial: Option<&Trial>| trial.and_then(|trial| trial.first_bad_ms);
     let counted = trial.map_or(site.called, |trial| trial.total.lane);
-    // What was given up is in no trial.
+    // What was given up is in the total of no trial: it says nothing of an objective.
     let given_up = if kind == FaultKind::Hanging { site.given_up } else { 0 };
     Some(Fault {
         service: service.to_owned(),
@@ -127,12 +127,6 @@ fn deepest<'a>(evidence: &Evidence, plan: &'a Plan, worst: &'a str, objective: &
 
 fn same_kind(one: &Objective, other: &Objective) -> bool {
     std::mem::discriminant(&one.kind) == std::mem::discriminant(&other.kind)
-}
-
-/// A count as a real number.
-#[expect(clippy::cast_precision_loss, reason = "counts of requests stay far below 2^53")]
-fn real(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

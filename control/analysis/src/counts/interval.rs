@@ -180,8 +180,7 @@ impl Interval {
                 if series.direction == Direction::Gateway && series.cohort == Cohort::Slot {
                     *self.entered.entry(series.lane.clone()).or_default() += grown;
                 }
-                let call = Call { from: beside.map(str::to_owned), to: series.service.clone() };
-                *self.calls.entry(call).or_default() += grown;
+                self.add_calls(beside, series, grown);
             }
             Metric::Failures => tally.failures += grown,
             Metric::Abandoned(_) if series.direction == Direction::Gateway => tally.left += grown,
@@ -191,11 +190,15 @@ impl Interval {
                     Quit::GaveUp => tally.given_up += grown,
                 }
                 // A version that answers nothing is called all the same.
-                let call = Call { from: beside.map(str::to_owned), to: series.service.clone() };
-                *self.calls.entry(call).or_default() += grown;
+                self.add_calls(beside, series, grown);
             }
             Metric::Slow(over_ms) => *tally.slow.entry(over_ms).or_default() += grown,
             _ => {}
         }
+    }
+
+    fn add_calls(&mut self, beside: Option<&str>, series: &Series, grown: u64) {
+        let call = Call { from: beside.map(str::to_owned), to: series.service.clone() };
+        *self.calls.entry(call).or_default() += grown;
     }
 }

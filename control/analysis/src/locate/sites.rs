@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FaultKind, real};
+use super::FaultKind;
 use crate::STABLE;
 use crate::counts::{Cohort, Interval};
-use crate::judge::{Arm, Pair};
+use crate::judge::{Arm, Pair, real};
 use crate::plan::Plan;
 
 /// Counts of one service and lane from both sides.
