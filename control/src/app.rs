@@ -33,6 +33,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::query::Wish;
@@ -87,7 +88,8 @@ pub struct Seen {
 pub struct App {
     /// Where it listens.
     pub addr: SocketAddr,
-    state: Arc<State>,
+    /// The version that answers what comes from now on.
+    serving: watch::Sender<Arc<State>>,
     task: JoinHandle<()>,
 }
 
@@ -109,15 +111,20 @@ impl App {
     /// When the listener has no address.
     pub fn start(listener: TcpListener, setup: Setup) -> std::io::Result<Self> {
         let addr = listener.local_addr()?;
-        let work = Work::of(&setup.name);
-        let state = Arc::new(State { setup, ready: AtomicBool::new(true), work, idle: Mutex::default() });
-        Ok(Self { addr, state: state.clone(), task: tokio::spawn(accept(listener, state)) })
+        let (serving, version) = watch::channel(Arc::new(State::new(setup)));
+        Ok(Self { addr, serving, task: tokio::spawn(accept(listener, version)) })
+    }
+
+    /// Puts another version in its place, as a rolling update without a gap does: what has begun is answered by
+    /// the one before, and all else by the new one, which counts its work from nothing.
+    pub fn replace(&self, setup: Setup) {
+        self.serving.send_replace(Arc::new(State::new(setup)));
     }
 
     /// Says at `/healthz` from now on whether it is ready. It serves all the same, as a version does that
     /// is about to be stopped.
     pub fn set_ready(&self, ready: bool) {
-        self.state.ready.store(ready, Ordering::Relaxed);
+        self.serving.borrow().ready.store(ready, Ordering::Relaxed);
     }
 
     /// Serves until the task is ended from outside.
@@ -132,13 +139,13 @@ impl Drop for App {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>) {
+async fn accept(listener: TcpListener, version: watch::Receiver<Arc<State>>) {
     // Connections live in the set, so that they end with the service: a stopped version serves nobody.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(stream, state.clone()))),
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, version.clone()))),
                 // Such as too many open files: others may close theirs meanwhile.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
@@ -147,11 +154,11 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-async fn connection(stream: TcpStream, state: Arc<State>) {
+async fn connection(stream: TcpStream, version: watch::Receiver<Arc<State>>) {
     // Without it the kernel holds a small answer back until the one before is acknowledged.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let state = state.clone();
+        let state = version.borrow().clone();
         async move { Ok::<_, Infallible>(state.answer(request).await) }
     });
     let mut server = http1::Builder::new();
@@ -164,6 +171,11 @@ async fn connection(stream: TcpStream, state: Arc<State>) {
 // === impl State ===
 
 impl State {
+    fn new(setup: Setup) -> Self {
+        let work = Work::of(&setup.name);
+        Self { setup, ready: AtomicBool::new(true), work, idle: Mutex::default() }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         match request.uri().path() {
             "/healthz" => return self.health(),
@@ -319,6 +331,20 @@ mod tests {
         assert_eq!((health.status.as_u16(), &*health.body), (503, b"not ready\n".as_slice()));
         drop(last);
         assert_eq!(ask("/").await.0, 502);
+        assert_eq!(client.opened, 1);
+    }
+
+    #[tokio::test]
+    async fn a_version_that_takes_the_place_of_another_answers_on_connections_that_are_open() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let setup = |name: &str| Setup { name: name.into(), call: None };
+        let app = App::start(listener, setup("orders-stable")).unwrap();
+        let mut client = Client::new(app.addr.to_string(), PATIENCE);
+        let mut at =
+            async || serde_json::from_slice::<Seen>(&client.ask(&Ask::get("/")).await.unwrap().body).unwrap().at;
+        assert_eq!(at().await, "orders-stable");
+        app.replace(setup("orders-autumn"));
+        assert_eq!(at().await, "orders-autumn");
         assert_eq!(client.opened, 1);
     }
 }

@@ -24,6 +24,9 @@ use crate::stats::Stats;
 /// Workers of the gateways, so that "every worker" is more than one; sidecars have one.
 pub(super) const GATEWAY_WORKERS: u32 = 2;
 
+/// The release that is there at first.
+pub(super) const SUMMER: &str = include_str!("release.yaml");
+
 /// The running demo.
 #[derive(Debug)]
 pub struct Stage {
@@ -75,7 +78,7 @@ impl Stage {
         for sub in ["ecds", "envoy", "logs"] {
             std::fs::create_dir_all(self.dir.join(sub))?;
         }
-        std::fs::write(self.dir.join("release.yaml"), include_str!("release.yaml"))?;
+        std::fs::write(self.dir.join("release.yaml"), SUMMER)?;
         let proxies = serde_saphyr::to_string(&self.proxies(filter))?;
         std::fs::write(self.dir.join("proxies.yaml"), proxies)?;
         let Topology { pods, gateway, plain } = &self.topology;
@@ -177,6 +180,20 @@ impl Stage {
         Ok(())
     }
 
+    /// Gives the pods of a lane another version of their services, as a rolling update does that loses no request.
+    ///
+    /// # Errors
+    /// When a pod does not run.
+    pub fn roll_out(&self, lane: &str, services: &[&str], version: &str) -> Result<()> {
+        let pods = self.topology.pods.iter();
+        for pod in pods.filter(|pod| pod.lane == lane && services.contains(&pod.service)) {
+            let name = pod.name();
+            let app = self.apps.get(&name).with_context(|| format!("`{name}` does not run"))?;
+            app.replace(setup(pod, format!("{}-{version}", pod.service)));
+        }
+        Ok(())
+    }
+
     /// Address of the gateway's clients, with the filter or without.
     pub fn entry(&self, with_filter: bool) -> String {
         let gateway = if with_filter { self.topology.gateway } else { self.topology.plain };
@@ -201,6 +218,10 @@ impl Stage {
 async fn start_app(pod: &Pod) -> Result<App> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, pod.app)).await;
     let listener = listener.with_context(|| format!("port {} was taken meanwhile", pod.app))?;
+    Ok(App::start(listener, setup(pod, pod.name()))?)
+}
+
+fn setup(pod: &Pod, name: String) -> Setup {
     let call = pod.next.map(|host| Next { host: host.into(), addr: format!("127.0.0.1:{}", pod.outbound) });
-    Ok(App::start(listener, Setup { name: pod.name(), call })?)
+    Setup { name, call }
 }
