@@ -16,7 +16,7 @@ use self::answers::Answers;
 use self::failed::Failures;
 use super::Millis;
 use super::seams::Object;
-use super::status::{Exposure, Phase, Status};
+use super::status::{Exposure, Phase, Status, WaitReason};
 use crate::api::record::Record;
 use crate::counts::Counted;
 use crate::counts::question::Asked;
@@ -32,6 +32,8 @@ const INTERVAL_MS: Millis = 1_000;
 /// What the counts of a release say, by lane.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
+    /// The attempt, and since when its evidence counts: that of the status it is about.
+    pub run: (u32, Millis),
     /// The verdict of each lane.
     pub lanes: BTreeMap<String, LaneJudgement>,
     /// End of the last interval.
@@ -63,8 +65,6 @@ pub struct Judging {
 
 #[derive(Debug)]
 struct Judged {
-    /// The attempt, and since when its evidence counts.
-    run: (u32, Millis),
     ledger: Ledger,
     evidence: BTreeMap<String, Evidence>,
     /// What was wanted when the interval began, once the proxies had it.
@@ -117,7 +117,7 @@ impl Judging {
         let (counted, asked) = seen;
         let status = &object.status;
         let run = (status.attempt, status.judged_since_ms);
-        if self.judged.get(&object.uid).is_none_or(|judged| judged.run != run) {
+        if self.judged.get(&object.uid).is_none_or(|judged| judged.judgement.run != run) {
             self.judged.insert(object.uid.clone(), Judged::new(status, now));
         }
         let judged = self.judged.get_mut(&object.uid)?;
@@ -144,11 +144,14 @@ impl Judged {
     fn new(status: &Status, now: Millis) -> Self {
         let kept = status.analysis.iter().map(|(lane, kept)| (lane.clone(), kept.evidence.clone()));
         Self {
-            run: (status.attempt, status.judged_since_ms),
             ledger: Ledger::new(now),
             evidence: kept.collect(),
             weights: None,
-            judgement: Judgement { closed_ms: now, ..Judgement::default() },
+            judgement: Judgement {
+                run: (status.attempt, status.judged_since_ms),
+                closed_ms: now,
+                ..Judgement::default()
+            },
             answers: Answers::default(),
             failures: Failures::new(now),
         }
@@ -196,9 +199,10 @@ fn observe(evidence: &mut Evidence, plan: &Plan, interval: &Interval, status: &S
     }
 }
 
-/// The weights, once every proxy has them.
+/// The weights, once every proxy has them. A release that waits for evidence waits for nothing that moves them.
 fn settled(status: &Status) -> Option<BTreeMap<String, u32>> {
-    let arrived = status.waiting.is_none() && status.proxies.acknowledged >= status.proxies.expected;
+    let is_still = status.waiting.as_ref().is_none_or(|waiting| waiting.reason == WaitReason::Evidence);
+    let arrived = is_still && status.proxies.acknowledged >= status.proxies.expected;
     arrived.then(|| status.weights.clone())
 }
 

@@ -5,6 +5,7 @@ mod traffic;
 mod world;
 
 mod argo;
+mod astray;
 mod crashes;
 mod gates;
 mod groups;

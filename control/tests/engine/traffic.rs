@@ -18,6 +18,12 @@ pub struct Traffic {
     pub errors: BTreeMap<(&'static str, &'static str), f64>,
     /// Share of the lane's calls to `payment` that hang until `orders` gives up on them and fails.
     hangs: f64,
+    /// Share of the lane's calls to `payment` that its stable version serves.
+    pub strays: f64,
+    /// True where `orders`, which the gateway calls, has no version in the lane.
+    begins_late: bool,
+    /// Share of its weight that the lane does not get, because routing is broken.
+    pub withheld: f64,
     /// True while no proxy can be asked.
     pub silent: bool,
     /// True while the gateway's brake has tripped: weights send nobody into the lane.
@@ -60,6 +66,18 @@ impl Traffic {
         Self { hangs: share, ..self }
     }
 
+    pub fn straying(self, share: f64) -> Self {
+        Self { strays: share, ..self }
+    }
+
+    pub fn beginning_late(self) -> Self {
+        Self { begins_late: true, ..self }
+    }
+
+    pub fn withheld(self, share: f64) -> Self {
+        Self { withheld: share, ..self }
+    }
+
     /// Serves for some milliseconds.
     pub fn serve(&mut self, weights: &BTreeMap<String, u32>, millis: u64, now: u64) {
         self.now = now;
@@ -71,6 +89,7 @@ impl Traffic {
         } else {
             canary
         };
+        let canary = canary * (1.0 - self.withheld);
         for (lane, share) in [("stable", 1.0 - canary), ("canary", canary)] {
             #[expect(clippy::cast_precision_loss, reason = "a tick is short")]
             let requests = self.whole("gateway", lane, false, self.rps * share * millis as f64 / 1000.0);
@@ -89,12 +108,21 @@ impl Traffic {
         let hung = if lane == "canary" { self.hangs * requests as f64 } else { 0.0 };
         let hung = self.whole("payment hangs", lane, true, hung);
         let failed = (payment + orders + hung).min(requests);
-        let [at_orders, at_payment] =
+        let [mut at_orders, at_payment] =
             if lane == "canary" { ["orders-canary", "payment-canary"] } else { ["orders-stable", "payment-stable"] };
-        self.count("gateway-1", "orders.shop", lane, Direction::Gateway, requests, &[(None, failed)]);
+        if self.begins_late {
+            at_orders = "orders-stable";
+        }
+        if lane == "canary" && self.begins_late {
+            let stable = series("orders.shop", "stable", Direction::Gateway);
+            self.add("gateway-1", Series { cohort: Cohort::Fallback, ..stable }, requests);
+        } else {
+            self.count("gateway-1", "orders.shop", lane, Direction::Gateway, requests, &[(None, failed)]);
+        }
         let origins = [(Some(Origin::Own), orders), (Some(Origin::Downstream), payment + hung)];
         self.count(at_orders, "orders.shop", lane, Direction::Inbound, requests, &origins);
-        let answered = requests - hung.min(requests);
+        let strayed = if lane == "canary" { self.stray(at_orders, requests) } else { 0 };
+        let answered = requests - (hung + strayed).min(requests);
         self.count(at_orders, "payment.shop", lane, Direction::Outbound, answered, &[(None, payment)]);
         self.count(at_payment, "payment.shop", lane, Direction::Inbound, answered, &[(Some(Origin::Own), payment)]);
         let given_up = Metric::Abandoned(Quit::GaveUp);
@@ -102,6 +130,18 @@ impl Traffic {
         self.add(at_orders, given_up, hung);
         let pick = Series { metric: Metric::LanePicks(Pick::Slot), ..series("", lane, Direction::Gateway) };
         self.add("gateway-1", pick, requests);
+    }
+
+    /// Calls of the lane to `payment` that stable serves.
+    fn stray(&mut self, caller: &'static str, requests: u64) -> u64 {
+        #[expect(clippy::cast_precision_loss, reason = "few requests")]
+        let strayed = self.whole("payment strays", "canary", false, self.strays * requests as f64);
+        let stable = |direction| Series { cohort: Cohort::Fallback, ..series("payment.shop", "stable", direction) };
+        self.add(caller, stable(Direction::Outbound), strayed);
+        self.add("payment-stable", stable(Direction::Inbound), strayed);
+        let pick = Series { metric: Metric::LanePicks(Pick::Fallback), ..series("", "canary", Direction::Outbound) };
+        self.add(caller, pick, strayed);
+        strayed
     }
 
     fn count(

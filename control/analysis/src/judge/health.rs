@@ -54,13 +54,17 @@ impl Health {
         }
     }
 
-    /// The sample-ratio test: the lane's share of what entered by weight against the intended one.
+    /// The sample-ratio test: the lane's share of what entered by weight against the intended one. What fell back
+    /// at once, as where the first service has no version in the lane, was in the lane when it was chosen.
     fn observe_share(&mut self, plan: &Plan, interval: &Interval) {
         let Some(&weight) = interval.weights.get(&plan.lane) else { return };
         let weight = f64::from(weight.min(10_000)) / 10_000.0;
-        let all: u64 = interval.entered.values().sum();
+        let fell_back =
+            |(cell, tally): (&crate::Cell, &crate::Tally)| (cell.cohort == Cohort::Fallback).then_some(tally.entered);
+        let fell_back: u64 = interval.cells.iter().filter_map(fell_back).sum();
+        let all = interval.entered.values().sum::<u64>() + fell_back;
         let lane = interval.entered.get(&plan.lane).copied().unwrap_or(0);
-        self.too_few.bet(lane, all, weight / 4.0, weight / 40.0);
+        self.too_few.bet(lane + fell_back, all, weight / 4.0, weight / 40.0);
         let most = 0.5 + weight / 2.0;
         self.too_many.bet(lane, all, most, most.midpoint(1.0));
     }

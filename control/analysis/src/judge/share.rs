@@ -9,6 +9,9 @@ use super::nats::Nats;
 /// Users come with many requests each, so shares of requests scatter more than coin tosses: the
 /// logarithm of every bet on a share is divided by this.
 const USERS: f64 = 5.0;
+/// Evidence beyond which there is nothing more to know: what has been mended after an hour is to be seen as soon as
+/// what has been mended at once.
+const MOST: f64 = 12.0;
 
 /// Evidence that a share is beyond a bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,7 +31,7 @@ impl Share {
         let step = part * f64::ln(other / null) + rest * f64::ln((1.0 - other) / (1.0 - null));
         // Below zero there is nothing to win back: the share may go wrong at any time (CUSUM; Page 1954).
         let next = self.0.plus((step / USERS).min(2.0));
-        self.0 = next.max(Nats::default());
+        self.0 = next.max(Nats::default()).min(Nats::default().plus(MOST));
     }
 
     /// Logarithm of the evidence.

@@ -28,10 +28,16 @@ const LAST_REQUESTS_MS: Millis = 5_000;
 
 // === impl Machine ===
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
+    /// What the counts say. What was counted before a person resumed or tried again says nothing any more.
+    fn judgement(&self) -> Option<&'a Judgement> {
+        let run = (self.status.attempt, self.status.judged_since_ms);
+        self.seen.judgement.as_ref().filter(|judgement| judgement.run == run)
+    }
+
     /// Takes a verdict up. True when it ends the way of the release for now.
     pub(super) fn judge(&mut self, release: &Release) -> bool {
-        let Some(judgement) = &self.seen.judgement else { return false };
+        let Some(judgement) = self.judgement() else { return false };
         self.note_judgement(judgement);
         self.wake_by(self.now.saturating_add(AGAIN_MS));
         if let Some((lane, judged)) = judgement.first(Outcome::Fail) {
@@ -127,7 +133,7 @@ impl Machine<'_> {
 
     /// Where the status is written anyway, what is known goes with it.
     pub(super) fn refresh_judgement(&mut self, before: &Status) {
-        let Some(judgement) = &self.seen.judgement else { return };
+        let Some(judgement) = self.judgement() else { return };
         let after = &self.status;
         if (before.phase, before.step, &before.weights) == (after.phase, after.step, &after.weights) {
             return;
@@ -154,7 +160,7 @@ impl Machine<'_> {
 
     /// Whether nothing more has to be shown.
     pub(super) fn is_verified(&self) -> bool {
-        self.status.full || self.seen.judgement.as_ref().is_some_and(Judgement::has_passed)
+        self.status.full || self.judgement().is_some_and(Judgement::has_passed)
     }
 
     /// Waits for the evidence until a time; then nobody can say that the release is good.
@@ -163,7 +169,7 @@ impl Machine<'_> {
         if self.now >= until {
             return self.pause(PauseReason::Unverified, format!("unverified: {reason}"), None);
         }
-        let silent = self.seen.judgement.as_ref().is_some_and(|judgement| judgement.is_silent());
+        let silent = self.judgement().is_some_and(Judgement::is_silent);
         if silent && release.plan.analysis.as_ref().is_some_and(|analysis| analysis.on_no_data == OnNoData::Pause) {
             return self.pause(PauseReason::Unverified, format!("no data: {reason}"), None);
         }
@@ -185,7 +191,7 @@ impl Machine<'_> {
     pub(super) fn ramp(&mut self, release: &Release, auto: &Auto) {
         let have = self.status.weights.get(&auto.lane).copied().unwrap_or(0);
         let most = auto.to.min(crate::release::units::WHOLE.saturating_sub(release.plan.holdback));
-        let borne = self.seen.judgement.as_ref().and_then(|judgement| judgement.lanes.get(&auto.lane));
+        let borne = self.judgement().and_then(|judgement| judgement.lanes.get(&auto.lane));
         let borne = borne.map_or(0, |judged| judged.verdict.allowed_weight);
         let grown = if self.status.full { most } else { borne.clamp(auto.from.min(most), most) };
         let is_worth = have == 0 || grown == most || grown.saturating_mul(100) >= have.saturating_mul(GROWTH);
@@ -206,7 +212,7 @@ impl Machine<'_> {
 
     /// After a failure: notes when proxies have confirmed, and waits a little for the lane's last requests.
     pub(super) fn await_last_requests(&mut self) -> bool {
-        let (now, judgement) = (self.now, self.seen.judgement.as_ref());
+        let (now, judgement) = (self.now, self.judgement());
         let Some(failure) = &mut self.status.failure else { return false };
         let confirmed = *failure.confirmed_ms.get_or_insert(now);
         let Some(judgement) = judgement else { return false };
