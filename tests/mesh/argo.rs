@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::{self, Bed};
-use graylane_tests::figures::{self, Figure};
+use graylane_tests::figures::{judge_cost, say};
 use graylane_tests::{client, poll};
 use serde_json::Value;
 
@@ -103,12 +103,12 @@ fn until_it_is_aborted(bed: &Bed, town: &Town<'_>) -> Result<()> {
     let aborts = writes.iter().filter(|write| write.user == who && write.resource == "rollouts/status");
     ensure!(aborts.clone().any(|write| write.verb == "patch" && write.code == 200), "{:?}", aborts.collect::<Vec<_>>());
     let seconds = |ms: u128| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
-    figures::note(&Figure {
-        name: "Argo leads, 20% failures: first bad request to verdict, verdict to the lane's last second, to a degraded Rollout",
-        value: format!("{}, {}, {}", seconds(took), seconds(last), seconds(abort)),
-        wanted: Some("at most 15 s, 5 s, 5 s"),
-        holds: took <= 15_000 && last <= 5_000 && abort <= 5_000,
-    })
+    judge_cost(
+        "Argo leads, 20% failures: first bad request to verdict, verdict to the lane's last second, to a degraded Rollout",
+        format!("{}, {}, {}", seconds(took), seconds(last), seconds(abort)),
+        "at most 15 s, 5 s, 5 s",
+        took <= 15_000 && last <= 5_000 && abort <= 5_000,
+    )
 }
 
 #[test]
@@ -124,12 +124,8 @@ fn a_release_that_is_taken_back_aborts_the_rollout_that_leads_it() {
             ensure!(status["abort"] == true && status["phase"] == "Degraded", "{status}");
             Ok(())
         })?;
-        figures::note(&Figure {
-            name: "argo: `graylane abort` until the Rollout is aborted",
-            value: format!("{:.2} s", begun.elapsed().as_secs_f64()),
-            wanted: None,
-            holds: true,
-        })?;
+        let took = format!("{:.2} s", begun.elapsed().as_secs_f64());
+        say("argo: `graylane abort` until the Rollout is aborted", took)?;
         until_phase(bed, "RolledBack")?;
         takes(bed, &anybody(), ["orders-1", "stock-stable"])?;
         // What is tried again begins again, with nobody doing anything here.

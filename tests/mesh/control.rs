@@ -83,7 +83,7 @@ pub fn adopt(bed: &Bed) -> Result<()> {
 }
 
 /// The proxies of the shop, by namespace and Deployment.
-const PROXIES: [(&str, &str); 5] = [
+pub const PROXIES: [(&str, &str); 5] = [
     ("istio-ingress", "gateway"),
     ("shop", "orders"),
     ("shop", "orders-canary"),
@@ -132,11 +132,13 @@ pub fn until_phase(bed: &Bed, phase: &str) -> Result<Value> {
     until(bed, phase, |status| status["phase"] == phase)
 }
 
-/// What must not grow while weights move, of every proxy: listeners that change or drain.
-pub fn disturbances(bed: &Bed) -> Result<BTreeMap<String, u64>> {
+/// What must not grow while weights move, of every one of these proxies: listeners that change or drain.
+pub fn disturbances(bed: &Bed, proxies: &[(&str, &str)]) -> Result<BTreeMap<String, u64>> {
     let mut all = BTreeMap::new();
-    for (namespace, deployment) in PROXIES {
-        for pod in bed.pods(namespace, deployment)? {
+    for (namespace, deployment) in proxies {
+        let pods = bed.pods(namespace, deployment)?;
+        ensure!(!pods.is_empty(), "no pod of {namespace}/{deployment} runs");
+        for pod in pods {
             for counter in [
                 "listener_manager.listener_added",
                 "listener_manager.listener_modified",

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::ensure;
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::Ask;
-use graylane_tests::figures::{Figure, note};
+use graylane_tests::figures::{judge, say};
 use graylane_tests::{paths, poll};
 
 use crate::asking::{CANARY, STABLE, WITH_AGENT, takes};
@@ -41,14 +41,7 @@ fn a_rollback_needs_no_registry_not_even_where_nothing_is_cached() {
         until_phase(bed, "RolledBack")?;
         let (served, failed) = traffic.stop(bed)?;
         let value = format!("{failed} of {served} requests refused or failed");
-        note(&Figure {
-            name: "rollback with an empty module cache and no registry",
-            value,
-            wanted: Some("0"),
-            holds: failed == 0,
-        })?;
-        ensure!(failed == 0, "{failed} of {served} requests failed");
-        Ok(())
+        judge("rollback with an empty module cache and no registry", value, "0", failed == 0)
     });
 }
 
@@ -69,6 +62,6 @@ fn a_filter_that_has_crashed_is_brought_back_by_the_controller() {
         takes(bed, &tester, STABLE)?;
         poll::until("the filter is back", PATIENCE, || takes(bed, &tester, CANARY))?;
         let value = format!("{:.1} s, stable meanwhile, one request failed", crashed.elapsed().as_secs_f64());
-        note(&Figure { name: "crashed filter brought back", value, wanted: None, holds: true })
+        say("crashed filter brought back", value)
     });
 }

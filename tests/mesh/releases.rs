@@ -6,7 +6,7 @@ use graylane_tests::client::Ask;
 use graylane_tests::poll;
 
 use crate::asking::{CANARY, STABLE, path, takes};
-use crate::control::{Control, PATIENCE, SUMMER, disturbances, until_paused_at, until_phase};
+use crate::control::{Control, PATIENCE, PROXIES, SUMMER, disturbances, until_paused_at, until_phase};
 use crate::traffic::{HOST, Traffic};
 
 #[test]
@@ -16,13 +16,13 @@ fn smoke_a_release_moves_its_users_and_becomes_stable_without_a_failed_request()
         bed.apply(SUMMER)?;
         until_paused_at(bed, "canary=5%")?;
         let traffic = Traffic::begin(bed)?;
-        let before = disturbances(bed)?;
+        let before = disturbances(bed, &PROXIES)?;
         share_of_users(bed, 200, 2..=22)?;
         testers_are_on_canary(bed)?;
         control.ask("promote")?;
         until_paused_at(bed, "canary=50%")?;
         share_of_users(bed, 200, 70..=130)?;
-        ensure!(disturbances(bed)? == before, "listeners changed: {before:?} {:?}", disturbances(bed)?);
+        ensure!(disturbances(bed, &PROXIES)? == before, "listeners changed: {before:?} {:?}", disturbances(bed, &PROXIES)?);
         control.ask("promote")?;
         let done = until_phase(bed, "Succeeded")?;
         let (served, failed) = traffic.stop(bed)?;

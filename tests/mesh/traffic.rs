@@ -20,6 +20,8 @@ pub use self::visits::{Visit, Visits};
 pub const GATEWAY: u16 = 8080;
 /// The host they ask for.
 pub const HOST: &str = "shop.example.com";
+/// The gateway that all come through, and its clients on HTTP/1.1; one on HTTP/2 comes beside them.
+const FIRST: (&str, usize) = ("gateway", 3);
 /// A pause between two requests of one client: a few clients would fill both cores of a small machine.
 const PAUSE: Duration = Duration::from_millis(6);
 
@@ -52,39 +54,41 @@ impl Traffic {
     /// Three clients on HTTP/1.1 and one on HTTP/2, all through the first gateway. A connection that closes
     /// is an error of [`Traffic::stop`].
     pub fn begin(bed: &Bed) -> Result<Self> {
-        Self::with(bed, false, "/")
+        Self::with(bed, &[FIRST], false, "/")
     }
 
     /// The same, but every fifth user asks for a path of its own.
     pub fn with_every_fifth(bed: &Bed, path: &'static str) -> Result<Self> {
-        Self::with(bed, false, path)
+        Self::with(bed, &[FIRST], false, path)
     }
 
-    /// The same and a stream without end, which breaks with the pod that answers it.
-    pub fn with_stream(bed: &Bed) -> Result<Self> {
-        Self::with(bed, true, "/")
+    /// The same and a stream without end, which breaks with the pod that answers it; and one client on HTTP/1.1, one
+    /// on HTTP/2 and a stream through another gateway.
+    pub fn with_streams_through(bed: &Bed, other: &'static str) -> Result<Self> {
+        Self::with(bed, &[FIRST, (other, 1)], true, "/")
     }
 
-    fn with(bed: &Bed, stream: bool, fifth: &'static str) -> Result<Self> {
-        let gateway = At::from((bed.pod("istio-ingress", "gateway")?.place.ip, GATEWAY));
+    fn with(bed: &Bed, gateways: &[(&str, usize)], stream: bool, fifth: &'static str) -> Result<Self> {
         let told = Arc::new(Told::default());
-        let clients = bed.block_on(async {
-            let mut clients = Vec::new();
-            for (at, protocol) in
-                [Protocol::Http1, Protocol::Http1, Protocol::Http1, Protocol::Http2].iter().enumerate()
-            {
-                let connection = Connection::open(gateway, *protocol).await?;
-                let client = ask_until_over(connection, told.clone(), fifth, at);
-                // Said at once: whoever waits for traffic to be judged would wait for nothing.
-                let client = async move { client.await.inspect_err(|error| eprintln!("a client ended: {error:#}")) };
-                clients.push(tokio::spawn(client));
-            }
-            if stream {
-                let connection = Connection::open(gateway, Protocol::Http2).await?;
-                clients.push(tokio::spawn(stream_until_over(connection, told.clone())));
-            }
-            anyhow::Ok(clients)
-        })?;
+        let mut clients = Vec::new();
+        for (gateway, many) in gateways {
+            let gateway = At::from((bed.pod("istio-ingress", gateway)?.place.ip, GATEWAY));
+            bed.block_on(async {
+                for protocol in std::iter::repeat_n(Protocol::Http1, *many).chain([Protocol::Http2]) {
+                    let connection = Connection::open(gateway, protocol).await?;
+                    let client = ask_until_over(connection, told.clone(), fifth, clients.len());
+                    // Said at once: whoever waits for traffic to be judged would wait for nothing.
+                    let client =
+                        async move { client.await.inspect_err(|error| eprintln!("a client ended: {error:#}")) };
+                    clients.push(tokio::spawn(client));
+                }
+                if stream {
+                    let connection = Connection::open(gateway, Protocol::Http2).await?;
+                    clients.push(tokio::spawn(stream_until_over(connection, told.clone())));
+                }
+                anyhow::Ok(())
+            })?;
+        }
         Ok(Self { told, clients })
     }
 

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 /// The file that figures are added to, one JSON object a line; without it they are only printed.
@@ -23,7 +23,43 @@ pub struct Figure<'a> {
     pub holds: bool,
 }
 
-/// Adds a figure.
+/// Adds a figure of which nothing is wanted.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn say(name: &str, value: impl Into<String>) -> Result<()> {
+    note(&Figure { name, value: value.into(), wanted: None, holds: true })
+}
+
+/// Adds a figure that has to be as wanted.
+///
+/// # Errors
+/// When it is not, or the file cannot be written.
+pub fn judge(name: &str, value: impl Into<String>, wanted: &str, holds: bool) -> Result<()> {
+    let value = value.into();
+    note(&Figure { name, value: value.clone(), wanted: Some(wanted), holds })?;
+    ensure!(holds, "{name}: {value}; wanted {wanted}");
+    Ok(())
+}
+
+/// The same for time and processor time: of a debug build, and so in CI where other things run beside it, it is only
+/// told.
+///
+/// # Errors
+/// When a release build takes more than wanted, or the file cannot be written.
+pub fn judge_cost(name: &str, value: impl Into<String>, wanted: &str, holds: bool) -> Result<()> {
+    if cfg!(debug_assertions) { aim(name, value, wanted, holds) } else { judge(name, value, wanted, holds) }
+}
+
+/// Adds a figure that is known to miss what is wanted: the table says so, and no test fails.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn aim(name: &str, value: impl Into<String>, wanted: &str, holds: bool) -> Result<()> {
+    note(&Figure { name, value: value.into(), wanted: Some(wanted), holds })
+}
+
+/// Adds a figure, whatever it is.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -52,6 +88,15 @@ pub fn spread(values: &[f64]) -> [f64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_as_wanted_is_an_error_that_says_it_and_what_is_only_aimed_at_is_none() {
+        let missed = judge("so long", "3 s", "at most 2 s", false).unwrap_err().to_string();
+        assert_eq!(missed, "so long: 3 s; wanted at most 2 s");
+        assert!(judge("so long", "2 s", "at most 2 s", true).is_ok());
+        assert!(aim("so long", "3 s", "at most 2 s", false).is_ok());
+        assert_eq!(judge_cost("so long", "3 s", "at most 2 s", false).is_ok(), cfg!(debug_assertions));
+    }
 
     #[test]
     fn a_spread_is_median_ninth_tenth_and_largest() {
