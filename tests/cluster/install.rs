@@ -64,3 +64,34 @@ fn a_controller_without_a_right_says_which_and_goes_on() {
         Ok(())
     });
 }
+
+/// As `istio/install/README.md` tells those who give it a few namespaces only.
+#[test]
+fn a_controller_of_few_namespaces_needs_its_role_in_those_alone() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        bed.kubectl(&["delete", "clusterrolebinding", "graylane-controller"])?;
+        for namespace in ["shop", "edge"] {
+            bed.kubectl(&[
+                "-n",
+                namespace,
+                "create",
+                "rolebinding",
+                "graylane-controller",
+                "--clusterrole=graylane-controller",
+                "--serviceaccount=graylane-system:graylane",
+            ])?;
+        }
+        let who = "--as=system:serviceaccount:graylane-system:graylane";
+        let elsewhere =
+            bed.try_kubectl(&["auth", "can-i", "list", "grayreleases.graylane.io", "-n", "default", who])?;
+        ensure!(elsewhere.stdout.trim() == "no", "{elsewhere:?}");
+        let controller = stage.controller_with("a", &["--watch-namespace", "shop,edge"])?;
+        bed.apply(SUMMER)?;
+        stage.until_gate("summer")?;
+        stage.ask("summer", "1", "abort")?;
+        stage.until_phase("summer", "RolledBack")?;
+        ensure!(controller.page("/readyz")?.0 == 200, "{:?}", controller.page("/readyz")?);
+        controller.was_never_forbidden()
+    });
+}

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::{self, Ask};
-use graylane_tests::paths;
 use graylane_tests::poll::{self, PATIENCE};
 
 use crate::asking::{STABLE, anybody, takes};
@@ -106,60 +105,6 @@ fn with_mtls_proxies_take_requests_of_each_other_and_of_nobody_else() {
         Ok(())
     });
 }
-
-#[test]
-fn the_controller_runs_as_a_pod_with_its_service_account() {
-    bed::tell(&Bed::mesh(), |bed| {
-        bed.apply(&bed.graylane(&["crd"])?.stdout)?;
-        bed.apply(&CONTROLLER.replace("MODULE", &paths::filter()?.display().to_string()))?;
-        bed.wait_for_deployments("graylane-system")?;
-        let path = "jsonpath={.spec.holderIdentity}";
-        poll::until("the leader", PATIENCE, || {
-            let holder = bed.kubectl(&["-n", "graylane-system", "get", "lease", "graylane", "-o", path])?.stdout;
-            ensure!(holder.starts_with("graylane-"), "the lease is held by {holder:?}");
-            Ok(())
-        })?;
-        let account = "system:serviceaccount:graylane-system:graylane";
-        let writes = bed.writes()?;
-        ensure!(writes.iter().any(|write| write.user == account), "{account} wrote nothing: {writes:#?}");
-        Ok(())
-    });
-}
-
-const CONTROLLER: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: graylane-system}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: graylane, namespace: graylane-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: graylane}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
-subjects: [{kind: ServiceAccount, name: graylane, namespace: graylane-system}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: graylane, namespace: graylane-system}
-spec:
-  selector: {matchLabels: {app: graylane}}
-  template:
-    metadata: {labels: {app: graylane}}
-    spec:
-      serviceAccountName: graylane
-      containers:
-      - name: controller
-        image: ghcr.io/graylane/graylane:dev
-        args: [controller, --module, MODULE]
-        env:
-        - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-        - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
-        ports: [{name: health, containerPort: 8081}]
-        readinessProbe: {httpGet: {path: /readyz, port: health}}
-";
 
 const RENAMED: &str = r#"{"spec": {"template": {"spec": {"containers": [{"name": "app",
     "args": ["--name", "orders-new", "--listen", "127.0.0.1:8080", "--call", "127.0.0.1:9081", "--host", "stock:9081"]}]}}}}"#;

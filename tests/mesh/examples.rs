@@ -41,7 +41,7 @@ fn smoke_the_example_works_as_its_page_says() {
 }
 
 /// The controller, with all rights.
-pub fn controller(bed: &Bed, args: &[&str]) -> Result<Part> {
+fn controller(bed: &Bed, args: &[&str]) -> Result<Part> {
     let always =
         ["--lease-namespace", "default", "--metrics-address", "127.0.0.1:0", "--health-address", "127.0.0.1:0"];
     bed.graylane_as("controller", bed.kubeconfig(), &[&["controller"], always.as_slice(), args].concat())

@@ -8,6 +8,7 @@ mod control;
 mod entries;
 mod examples;
 mod faults;
+mod installed;
 mod judging;
 mod plugins;
 mod readiness;

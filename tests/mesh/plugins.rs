@@ -1,12 +1,12 @@
-//! Documents that travel by WasmPlugins, and the module by the registry.
+//! Documents that travel by WasmPlugins, and the module by the registry; by the controller that is installed.
 
-use anyhow::ensure;
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::paths;
 use graylane_tests::poll::{self, PATIENCE};
 
 use crate::asking::{WITH_AGENT, anybody, takes, tester};
-use crate::examples::{controller, example};
+use crate::examples::example;
+use crate::installed;
 
 #[test]
 fn a_release_runs_by_wasm_plugins_whose_image_the_agents_pull() {
@@ -31,14 +31,14 @@ fn a_release_runs_by_wasm_plugins_whose_image_the_agents_pull() {
             let install = ["install", "--yes", "--emitter", "wasmplugin", "--module", module];
             bed.graylane(&[&install, args].concat())?.done()?;
         }
-        bed.apply(&bed.graylane(&["crd"])?.done()?)?;
-        let controller = controller(bed, &["--emitter", "wasmplugin", "--module", module])?;
+        installed::install(bed, module)?;
+        let emitter = "GRAYLANE_EMITTER=wasmplugin";
+        bed.kubectl(&["-n", "graylane-system", "set", "env", "deployment/graylane", emitter])?;
+        bed.wait_for_deployments("graylane-system")?;
         bed.apply(&example("30-release.yaml")?)?;
-        poll::until("the tester's lane", 3 * PATIENCE, || {
-            ensure!(controller.is_up(), "the controller ended: {}", controller.log());
-            takes(bed, &tester(), ["orders-canary", "stock-canary"])
-        })?;
+        poll::until("the tester's lane", 3 * PATIENCE, || takes(bed, &tester(), ["orders-canary", "stock-canary"]))?;
         bed.graylane(&["stop", "-A"])?.done()?;
-        poll::until("stable for the tester", PATIENCE, || takes(bed, &tester(), ["orders-stable", "stock-stable"]))
+        poll::until("stable for the tester", PATIENCE, || takes(bed, &tester(), ["orders-stable", "stock-stable"]))?;
+        installed::was_never_forbidden(bed)
     });
 }

@@ -35,10 +35,13 @@ pub(super) fn recipe(yard: &Yard, pod: &Pod, recipe: Recipe, folder: &Path) -> R
 }
 
 fn token(yard: &Yard, namespace: &str, account: &str) -> Result<String> {
-    let output = Command::new(files::program("kubectl")?)
-        .args(["create", "token", account, "-n", namespace, "--duration", "2h"])
-        .env("KUBECONFIG", &yard.kubeconfig)
-        .output()?;
-    ensure!(output.status.success(), "kubectl create token: {}", String::from_utf8_lossy(&output.stderr));
+    kubectl(yard, &["create", "token", account, "-n", namespace, "--duration", "2h"])
+}
+
+/// Runs kubectl with all rights, as a kubelet asks the API server.
+pub(super) fn kubectl(yard: &Yard, args: &[&str]) -> Result<String> {
+    let output = Command::new(files::program("kubectl")?).args(args).env("KUBECONFIG", &yard.kubeconfig).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "kubectl {}: {said}", args.join(" "));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::core::v1::{self, Pod};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -133,19 +133,30 @@ fn app(yard: &Yard, pod: &Pod, spec: &v1::Container, recipe: Recipe, folder: &Pa
             spec.name
         ),
     };
-    let env = spec.env.iter().flatten().filter_map(|env| Some((env.name.clone(), OsString::from(value_of(env, pod)?))));
     let mut recipe = recipe.args(spec.args.iter().flatten().cloned());
-    recipe.env.extend(env);
+    for env in spec.env.iter().flatten() {
+        if let Some(value) = value_of(yard, env, pod)? {
+            recipe.env.push((env.name.clone(), OsString::from(value)));
+        }
+    }
     Ok(recipe)
 }
 
-/// A value as written, or one of the few fields that pods ask for.
-fn value_of(env: &v1::EnvVar, pod: &Pod) -> Option<String> {
-    let field = env.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
-    match field.map(|field| field.field_path.as_str()) {
-        Some("metadata.name") => pod.metadata.name.clone(),
-        Some("metadata.namespace") => pod.metadata.namespace.clone(),
-        _ => env.value.clone(),
+/// A value as written, one of the few fields that pods ask for, or that of a ConfigMap; as long as that is not there,
+/// the pod waits.
+fn value_of(yard: &Yard, env: &v1::EnvVar, pod: &Pod) -> Result<Option<String>> {
+    let Some(from) = &env.value_from else { return Ok(env.value.clone()) };
+    if let Some(map) = &from.config_map_key_ref {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let path = format!("jsonpath={{.data.{}}}", map.key);
+        let value = account::kubectl(yard, &["get", "configmap", &map.name, "-n", namespace, "-o", &path])?;
+        ensure!(!value.is_empty(), "ConfigMap {} has no {}", map.name, map.key);
+        return Ok(Some(value));
+    }
+    match from.field_ref.as_ref().map(|field| field.field_path.as_str()) {
+        Some("metadata.name") => Ok(pod.metadata.name.clone()),
+        Some("metadata.namespace") => Ok(pod.metadata.namespace.clone()),
+        _ => bail!("the bed knows no such value of {}: {from:?}", env.name),
     }
 }
 
