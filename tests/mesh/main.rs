@@ -15,6 +15,7 @@ mod readiness;
 mod recovery;
 mod releases;
 mod smoke;
+mod throughout;
 mod traffic;
 mod weights;
 mod wiring;
