@@ -1,11 +1,12 @@
 //! A town with controllers, and what the stories ask of it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use graylane_tests::bed::{Bed, Part};
 use graylane_tests::{poll, ports};
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -14,6 +15,9 @@ use crate::town::Town;
 
 /// Long enough for anything that has to happen at all on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
+
+/// A new leader has done what was left within this, once it holds the lease.
+pub const CONVERGED: Duration = Duration::from_secs(5);
 
 /// A release with quick steps.
 pub const SUMMER: &str = "
@@ -132,6 +136,14 @@ impl<'a> Stage<'a> {
     pub fn leader(&self) -> Result<String> {
         let path = "jsonpath={.spec.holderIdentity}";
         Ok(self.bed.kubectl(&["get", "lease", "graylane", "--namespace=graylane-system", "-o", path])?.stdout)
+    }
+
+    /// How long ago the one who holds the lease took it.
+    pub fn since_taken(&self) -> Result<Duration> {
+        let path = "jsonpath={.spec.acquireTime}";
+        let taken = self.bed.kubectl(&["get", "lease", "graylane", "--namespace=graylane-system", "-o", path])?.stdout;
+        let taken: SystemTime = taken.parse::<Timestamp>().with_context(|| format!("taken at {taken:?}"))?.into();
+        Ok(SystemTime::now().duration_since(taken)?)
     }
 
     /// Waits until one of these leads, and says which.
