@@ -5,6 +5,7 @@ mod cli;
 mod definition;
 mod drift;
 mod elections;
+mod gates;
 mod install;
 mod kills;
 mod outcomes;
