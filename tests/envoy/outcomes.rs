@@ -78,24 +78,27 @@ fn what_clients_cause_is_no_failure(stage: &Stage) -> Result<()> {
         connection.send(&tester().header("x-toy-status", "500")).await?;
         let mirrored = Ask::get("127.0.0.1-shadow", "/").header("x-user-group", "beta");
         connection.send(&mirrored.header("x-toy-status", "500")).await?;
-        abandon(&scenario).await
-    })?;
-    poll::until("the abandoned request to end", PATIENCE, || {
-        ensure!(envoy.counter("http.gateway.downstream_rq_rx_reset")? == 1, "it has not been reset yet");
-        Ok(())
+        let _connection = abandon(&scenario).await?;
+        // With the applications and the connection still there: if they went first, Envoy would count their end.
+        let is_reset = || {
+            ensure!(envoy.counter("http.gateway.downstream_rq_rx_reset")? == 1, "it has not been reset yet");
+            Ok(())
+        };
+        tokio::task::block_in_place(|| poll::until("the abandoned request to end", PATIENCE, is_reset))
     })?;
     // The 404, the 500 and the one that followed the reset.
     counts(&envoy, 3.0, 1.0)
 }
 
 /// A request whose client resets it long before the answer.
-async fn abandon(scenario: &Scenario) -> Result<()> {
+async fn abandon(scenario: &Scenario) -> Result<Connection> {
     let mut connection = Connection::open(scenario.port(10000), Protocol::Http2).await?;
     let slow = tester().header("x-toy-slow", "20000");
     let gone = tokio::time::timeout(Duration::from_millis(300), connection.send(&slow)).await;
     ensure!(gone.is_err(), "it was answered");
     // The reset is sent by the connection, so the connection has to live until it has been.
-    connection.send(&tester().header("x-toy-status", "204").method("HEAD")).await.map(drop)
+    connection.send(&tester().header("x-toy-status", "204").method("HEAD")).await?;
+    Ok(connection)
 }
 
 fn counts(envoy: &Envoy, requests: f64, failures: f64) -> Result<()> {
