@@ -9,7 +9,7 @@ use graylane_tests::figures::{judge, say};
 use graylane_tests::{paths, poll};
 
 use crate::asking::{CANARY, STABLE, WITH_AGENT, takes};
-use crate::control::{Control, PATIENCE, SUMMER, adopt, until_paused_at, until_phase};
+use crate::control::{Control, PATIENCE, SUMMER, adopt, until, until_paused_at, until_phase};
 use crate::releases::everybody_is_on;
 use crate::traffic::{HOST, Traffic};
 
@@ -45,9 +45,10 @@ fn a_rollback_needs_no_registry_not_even_where_nothing_is_cached() {
     });
 }
 
+/// One of two workers has lost its filter: some requests are served by stable, the others in the lane.
 #[test]
-fn a_filter_that_has_crashed_is_brought_back_by_the_controller() {
-    bed::tell(&Bed::mesh(), |bed| {
+fn a_filter_that_has_crashed_in_one_worker_is_brought_back_by_the_controller() {
+    bed::tell(&Bed::mesh().workers(2), |bed| {
         bed.shop()?;
         adopt(bed)?;
         let module = paths::filter_that_traps()?.display().to_string();
@@ -55,13 +56,21 @@ fn a_filter_that_has_crashed_is_brought_back_by_the_controller() {
         bed.apply(SUMMER)?;
         until_paused_at(bed, "canary=5%")?;
         let tester = Ask::get(HOST, "/").header("x-tester", "1");
-        poll::until("the tester's lane", PATIENCE, || takes(bed, &tester, CANARY))?;
+        let in_lane = || (0..20).try_for_each(|_| takes(bed, &tester, CANARY));
+        poll::until("the tester's lane", PATIENCE, in_lane)?;
         let crash = bed.ask(&tester.clone().header("x-graylane-trap", "1"))?;
         let crashed = Instant::now();
         ensure!(crash.status == 503, "the crash costs its own request: {}", crash.status);
-        takes(bed, &tester, STABLE)?;
-        poll::until("the filter is back", PATIENCE, || takes(bed, &tester, CANARY))?;
+        poll::until("an answer of stable", PATIENCE, || takes(bed, &tester, STABLE))?;
+        poll::until("one of the other worker", PATIENCE, || takes(bed, &tester, CANARY))?;
+        until(bed, "the loss is seen", |status| {
+            let missing = status["proxies"]["missing"].to_string();
+            missing.contains("istio-ingress/gateway") && missing.contains("2 of 3 workers run graylane.gateway")
+        })?;
+        poll::until("the filter is back in both", PATIENCE, in_lane)?;
         let value = format!("{:.1} s, stable meanwhile, one request failed", crashed.elapsed().as_secs_f64());
-        say("crashed filter brought back", value)
+        say("a filter that crashed in one of two workers is brought back", value)?;
+        until(bed, "all proxies", |status| status["proxies"]["acknowledged"] == status["proxies"]["expected"])?;
+        Ok(())
     });
 }

@@ -6,23 +6,30 @@ use graylane_tests::client::Ask;
 use graylane_tests::poll;
 
 use crate::asking::{CANARY, STABLE, path, takes};
-use crate::control::{Control, PATIENCE, PROXIES, SUMMER, disturbances, until_paused_at, until_phase};
+use crate::control::{Control, PATIENCE, PROXIES, SUMMER, disturbances, release, until, until_paused_at, until_phase};
 use crate::traffic::{HOST, Traffic};
 
 #[test]
 fn smoke_a_release_moves_its_users_and_becomes_stable_without_a_failed_request() {
-    bed::tell(&Bed::mesh(), |bed| {
+    // Acknowledged is what every worker of every Envoy runs: here each has two.
+    bed::tell(&Bed::mesh().workers(2), |bed| {
         let control = Control::of_shop(bed)?;
         bed.apply(SUMMER)?;
-        until_paused_at(bed, "canary=5%")?;
+        let begun = until_paused_at(bed, "canary=5%")?;
+        ensure!(begun["proxies"]["acknowledged"] == PROXIES.len(), "{}", begun["proxies"]);
+        every_worker_runs_it(bed)?;
         let traffic = Traffic::begin(bed)?;
         let before = disturbances(bed, &PROXIES)?;
         share_of_users(bed, 200, 2..=22)?;
         testers_are_on_canary(bed)?;
-        control.ask("promote")?;
+        paused_and_resumed(bed, &control)?;
         until_paused_at(bed, "canary=50%")?;
         share_of_users(bed, 200, 70..=130)?;
-        ensure!(disturbances(bed, &PROXIES)? == before, "listeners changed: {before:?} {:?}", disturbances(bed, &PROXIES)?);
+        ensure!(
+            disturbances(bed, &PROXIES)? == before,
+            "listeners changed: {before:?} {:?}",
+            disturbances(bed, &PROXIES)?
+        );
         control.ask("promote")?;
         let done = until_phase(bed, "Succeeded")?;
         let (served, failed) = traffic.stop(bed)?;
@@ -48,6 +55,32 @@ fn smoke_an_abort_takes_everybody_back_at_once() {
         ensure!(failed == 0, "{failed} of {served} requests failed");
         Ok(())
     })
+}
+
+/// Two workers and the main thread of each, one generation.
+fn every_worker_runs_it(bed: &Bed) -> Result<()> {
+    for (namespace, deployment) in PROXIES {
+        let pod = bed.pod(namespace, deployment)?;
+        let concurrency = pod.admin().counter("server.concurrency")?;
+        ensure!(concurrency == 2, "{deployment} has {concurrency} workers");
+        let stats = pod.stats()?;
+        let workers = stats.of("graylane_config_workers").map(|sample| sample.value).collect::<Vec<_>>();
+        ensure!(!workers.is_empty() && workers.iter().all(|workers| *workers == 3.0), "{deployment}: {workers:?}");
+    }
+    Ok(())
+}
+
+/// A release that a person has paused stays where it is, and goes on when it is resumed.
+fn paused_and_resumed(bed: &Bed, control: &Control<'_>) -> Result<()> {
+    control.ask("pause")?;
+    until(bed, "a pause that was asked for", |status| status["pause"]["reason"] == "Asked")?;
+    let paused = release(bed, "summer")?["status"].take();
+    ensure!(paused["phase"] == "Paused" && paused["weight"] == "canary=5%", "{paused}");
+    testers_are_on_canary(bed)?;
+    control.ask("resume")?;
+    // It is back at the step of the release that waits for somebody.
+    until(bed, "the pause of the step", |status| status["pause"]["reason"] == "Step")?;
+    control.ask("promote")
 }
 
 /// How many of so many users come to the canary.
