@@ -27,8 +27,8 @@ bench: ## criterion benches and the budgets: instructions, host calls, fuel, siz
 bench-load: ## CPU per request in Envoy: ours, Lua's, empty and no filter, in interleaved slots
 	@scripts/bench-load.sh
 
-bench-mesh: ## on a real mesh: what weight changes and faults cost, beside a plain VirtualService
-	@RELEASE=1 scripts/test-mesh.sh weights faults judging
+bench-mesh: ## on a real mesh and API server: what weight changes, faults and a thousand releases cost, held to bounds
+	@scripts/bench-mesh.sh
 
 bench-release: ## thousands of good and bad releases in virtual time, judged by ours and by other rules
 	@scripts/bench-release.sh

@@ -17,15 +17,6 @@ main() {
   ENVOY_BIN=$(scripts/envoy.sh newest)
   GRAYLANE_FIGURES=$ROOT/target/bench/cluster.jsonl
   export ENVOY_BIN GRAYLANE_FIGURES
-  case ${RELEASE:-} in
-    '' | 0 | no) ;;
-    *)
-      say "graylane: compiling the release build"
-      cargo build --quiet --release -p graylane
-      GRAYLANE_DIR=${CARGO_TARGET_DIR:-$ROOT/target}/release
-      export GRAYLANE_DIR
-      ;;
-  esac
   mkdir -p "$ROOT/target/bench"
   rm -f "$GRAYLANE_FIGURES"
   local result=0

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use graylane_tests::bed::{self, Bed};
+use graylane_tests::figures::say;
 use graylane_tests::poll;
 use serde_json::{Value, json};
 
@@ -46,7 +47,8 @@ fn smoke_only_the_leader_is_asked_and_a_new_one_claims_nothing_that_it_has_not_s
             ensure!(answer["verdict"] != "pass" && answer["value"].is_null(), "{answer}");
             endpoints(bed)
         })?;
-        println!("answered again {:?} after the leader was killed", killed.elapsed());
+        let after = format!("{:.1} s", killed.elapsed().as_secs_f64());
+        say("the analysis API answers again after its leader was killed", after)?;
         ensure!(next == [follower.address], "{next:?}");
         for _ in 0..OFTEN {
             through_service(bed, &token)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use graylane_tests::bed::{self, Bed};
+use graylane_tests::figures::{judge, say};
 
 use crate::stage::{SUMMER, Stage, timed};
 use crate::weather::{Sky, Weather};
@@ -33,12 +34,15 @@ fn comes_through(sky: &Sky, lasts: Duration) {
 
         weather.turn(Sky::Clear);
         let (after, time) = timed(|| stage.until("summer", "moved on", |status| status["handledRequest"] == "1"))?;
-        println!("{sky:?} for {lasts:?}: goes on {time:?} later");
+        let name = format!("API server: {sky:?} for {} s: a release goes on after it", lasts.as_secs());
+        say(&name, format!("{:.2} s later", time.as_secs_f64()))?;
         ensure!(after["attempt"] == before["attempt"] && after["salt"] == before["salt"], "{after:#}");
         stage.until("summer", "waiting for stable", |status| status["waiting"]["reason"] == "ManualHandover")?;
         // What failed was tried again at a bounded rate.
         let failures = controller.number("graylane_controller_failures_total")?;
-        ensure!(failures <= 2.0 * lasts.as_secs_f64() + 10.0, "{failures} failures in {lasts:?}");
+        let most = 2.0 * lasts.as_secs_f64() + 10.0;
+        let name = format!("API server: {sky:?} for {} s: calls that failed", lasts.as_secs());
+        judge(&name, failures.to_string(), &format!("at most {most}"), failures <= most)?;
         controller.was_never_forbidden()
     });
 }
