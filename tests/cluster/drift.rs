@@ -25,13 +25,92 @@ fn smoke_a_deleted_config_comes_back_at_once_with_a_new_generation() {
         say("a deleted EnvoyFilter is back after", format!("{:.2} s", start.elapsed().as_secs_f64()))?;
         ensure!(generation(&after)? > before, "{after:?}");
         ensure!(after.data.to_string().contains("shop/summer"));
-        ensure!(controller.number("graylane_controller_drift_total")? >= 1.0);
-        let args = ["get", "events.events.k8s.io", "--namespace=edge", "-o", "jsonpath={.items[*].reason}"];
-        poll::until("an event", SOON, || {
-            ensure!(bed.kubectl(&args)?.stdout.contains("Drift"));
+        ensure!(controller.number(DRIFT)? >= 1.0);
+        until_told(bed, "edge")?;
+        controller.was_never_forbidden()
+    });
+}
+
+#[test]
+fn smoke_a_new_leader_brings_back_what_is_deleted_though_it_has_written_nothing() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        let first = stage.controller("a")?;
+        bed.apply(SUMMER)?;
+        stage.until_gate("summer")?;
+        first.part.kill()?;
+        let second = stage.controller("b")?;
+        stage.until_led_by(&[&second])?;
+        poll::until("its first look", SOON, || {
+            ensure!(second.number("graylane_controller_pass_seconds_count")? >= 2.0);
             Ok(())
         })?;
-        controller.was_never_forbidden()
+        let written = second.number("graylane_controller_writes_total{kind=\"EnvoyFilter\"}")?;
+        ensure!(written == 0.0, "it has written {written} objects, which the story is not about");
+        for (namespace, name) in [("shop", "graylane-lanes"), ("edge", "graylane-entry")] {
+            bed.kubectl(&["delete", "envoyfilter", name, "--namespace", namespace])?;
+            let start = Instant::now();
+            poll::until("the object", SOON, || stage.config(namespace, name))?;
+            println!("{name} was back after {:?}", start.elapsed());
+            ensure!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+            until_told(bed, namespace)?;
+        }
+        ensure!(second.number(DRIFT)? == 2.0, "{}", second.number(DRIFT)?);
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_changed_while_nobody_led_is_put_right_and_told() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        let first = stage.controller("a")?;
+        bed.apply(SUMMER)?;
+        stage.until_gate("summer")?;
+        first.part.kill()?;
+        let patch = r#"{"spec": {"priority": 7}}"#;
+        bed.kubectl(&["patch", "envoyfilter", "graylane-lanes", "--namespace=shop", "--type=merge", "-p", patch])?;
+        let second = stage.controller("b")?;
+        poll::until("our own words", SOON, || {
+            let object = stage.config("shop", "graylane-lanes")?;
+            ensure!(object.data["spec"]["priority"] == 20, "{object:?}");
+            Ok(())
+        })?;
+        until_told(bed, "shop")?;
+        ensure!(second.number(DRIFT)? == 1.0, "{}", second.number(DRIFT)?);
+        Ok(())
+    });
+}
+
+#[test]
+fn who_stops_frees_or_uninstalls_a_namespace_is_not_told_to_have_meddled() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        let controller = stage.controller("a")?;
+        bed.apply(SUMMER)?;
+        let before = stage.until_gate("summer")?;
+        bed.graylane(&["stop", "--namespace=edge"])?.done()?;
+        stage.until("summer", "stopped", |status| status["waiting"]["reason"] == "Stopped")?;
+        bed.graylane(&["stop", "--undo", "--namespace=edge"])?.done()?;
+        poll::until("the lanes to be written again", SOON, || {
+            let object = stage.config("edge", "graylane-entry")?;
+            ensure!(object.data.to_string().contains("shop/summer"), "{object:?}");
+            Ok(())
+        })?;
+        ensure!(stage.release("summer")?.data["status"]["salt"] == before["salt"]);
+        stage.ask("summer", "1", "abort")?;
+        stage.until_phase("summer", "RolledBack")?;
+        for namespace in ["edge", "shop"] {
+            poll::until("an uninstall", SOON, || {
+                bed.graylane(&["uninstall", "--namespace", namespace, "--yes", "--timeout=5s"])?.done()
+            })?;
+        }
+        // Whatever was heard of that has been heard before this.
+        bed.apply(&SUMMER.replace("name: summer", "name: winter"))?;
+        stage.until_gate("winter")?;
+        let told = controller.number(DRIFT)?;
+        ensure!(told == 0.0, "{told} times: {}", controller.part.log());
+        Ok(())
     });
 }
 
@@ -66,7 +145,7 @@ fn a_second_writer_that_keeps_fighting_is_answered_at_a_bounded_rate() {
             ensure!(object.data["spec"]["priority"] == 20 && object.data["spec"].get("mine").is_none(), "{object:?}");
             Ok(())
         })?;
-        ensure!(controller.number("graylane_controller_drift_total")? >= 2.0);
+        ensure!(controller.number(DRIFT)? >= 2.0);
         stage.ask("summer", "1", "abort")?;
         stage.until_phase("summer", "RolledBack")?;
         Ok(())
@@ -96,6 +175,17 @@ fn a_namespace_that_was_stopped_by_hand_is_left_alone_until_it_is_freed() {
         })?;
         Ok(())
     });
+}
+
+/// How often somebody else's change was told.
+const DRIFT: &str = "graylane_controller_drift_total";
+
+fn until_told(bed: &Bed, namespace: &str) -> Result<()> {
+    let args = ["get", "events.events.k8s.io", "--namespace", namespace, "-o", "jsonpath={.items[*].reason}"];
+    poll::until("an event", SOON, || {
+        ensure!(bed.kubectl(&args)?.stdout.contains("Drift"));
+        Ok(())
+    })
 }
 
 fn generation(object: &DynamicObject) -> Result<u64> {

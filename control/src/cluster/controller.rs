@@ -166,6 +166,7 @@ impl Controller {
             if !leads {
                 // What it remembers is of no use to a later term.
                 engine = None;
+                self.delivery.step_down();
                 self.record.leave();
                 self.badge.wear(false);
                 next = AT_LEAST;
@@ -175,7 +176,12 @@ impl Controller {
                 next = AT_LEAST;
                 continue;
             }
+            if !self.delivery.has_taken_over() {
+                // The lease had run out, if only for a moment: somebody else may have led.
+                engine = None;
+            }
             let new = || {
+                self.delivery.take_over();
                 let engine = Engine::new(self.store.clone(), self.delivery.clone(), self.ground.clone());
                 engine.recording(self.record.clone()).telling(self.notices.clone())
             };

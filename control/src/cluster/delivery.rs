@@ -4,10 +4,11 @@
 //! writing, with its fence, and the watching for whoever else writes.
 
 mod drift;
+mod ear;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use graylane_policy::Policy;
 use graylane_policy::raw::RawConfig;
@@ -15,7 +16,8 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client};
 
-use self::drift::{Drift, Ear, Report};
+use self::drift::Drift;
+use self::ear::{Ear, Report};
 use super::cache::{Cache, lock, trim_fields};
 use super::call::answer;
 use super::events::Events;
@@ -41,6 +43,7 @@ struct Inner {
     module: Module,
     cache: Arc<Cache<DynamicObject>>,
     drift: Arc<Mutex<Drift>>,
+    report: Report,
     /// What was read, by namespace.
     read: Mutex<HashMap<String, Read>>,
     /// Namespaces whose documents get a new generation whatever they hold.
@@ -81,19 +84,38 @@ impl Delivered {
         } else {
             namespaces.iter().map(|one| Api::namespaced_with(watches.clone(), one, &kind)).collect()
         };
+        let report =
+            Report { kind: kind.clone(), wake: wake.clone(), metrics: Arc::clone(metrics), events: events.clone() };
         let ear = |at: usize| -> Box<dyn super::cache::Listener<DynamicObject>> {
-            let report = Report {
-                kind: emitter.kind(),
-                wake: wake.clone(),
-                metrics: Arc::clone(metrics),
-                events: events.clone(),
-            };
-            Box::new(Ear::new(Arc::clone(&drift), namespaces.get(at).cloned(), report))
+            let namespace = namespaces.get(at).cloned();
+            Box::new(Ear::new(Arc::clone(&drift), term.clone(), namespace, report.clone()))
         };
         let cache = Cache::start(&kind, apis, None, wake, trim_fields, ear);
         let (read, renew) = Default::default();
         let metrics = Arc::clone(metrics);
-        Self(Arc::new(Inner { client: calls.clone(), emitter, module, cache, drift, read, renew, term, metrics }))
+        let client = calls.clone();
+        Self(Arc::new(Inner { client, emitter, module, cache, drift, report, read, renew, term, metrics }))
+    }
+
+    /// Begins to watch over what is there, for whoever begins to lead: another instance has written it.
+    pub fn take_over(&self) {
+        let mut drift = lock(&self.0.drift);
+        // Read under the lock: what the watch hears meanwhile waits until it can be compared.
+        let objects = self.0.objects(|_| true);
+        let changed = drift.take_over(objects.iter().map(|object| &**object));
+        drop(drift);
+        // The first pass of a leader looks everywhere, so it is put right without more.
+        changed.iter().for_each(|key| self.0.report.tell(key, "changed", Duration::ZERO));
+    }
+
+    /// Whether it has taken over, and nobody else can have since.
+    pub fn has_taken_over(&self) -> bool {
+        lock(&self.0.drift).leads()
+    }
+
+    /// Leaves what is there to whoever leads now.
+    pub fn step_down(&self) {
+        lock(&self.0.drift).step_down();
     }
 
     /// The cache, for whoever asks whether it is ready.

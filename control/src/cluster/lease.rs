@@ -111,8 +111,12 @@ impl Term {
     /// # Errors
     /// [`SeamError::Deposed`].
     pub fn check(&self, what: &str) -> Result<(), SeamError> {
-        let leads = self.0.as_ref().is_none_or(|held| held.until(Timestamp::now()).is_some());
-        if leads { Ok(()) } else { Err(SeamError::Deposed { what: what.into() }) }
+        if self.holds() { Ok(()) } else { Err(SeamError::Deposed { what: what.into() }) }
+    }
+
+    /// Whether the lease is held now.
+    pub fn holds(&self) -> bool {
+        self.0.as_ref().is_none_or(|held| held.until(Timestamp::now()).is_some())
     }
 }
 
