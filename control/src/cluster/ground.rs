@@ -164,6 +164,16 @@ impl Ground for Grounds {
         release.members.iter().flat_map(|member| member.lanes.iter().map(move |lane| of(member, lane))).collect()
     }
 
+    fn replicas(&self, versions: &BTreeSet<Version>) -> BTreeMap<Version, Replicas> {
+        let world = self.0.world();
+        let of = |version: &Version| {
+            // A namespace has no dot in its name.
+            let (service, namespace) = version.service.rsplit_once('.').unwrap_or_default();
+            (version.clone(), world.replicas(namespace, service, &version.lane))
+        };
+        versions.iter().map(of).collect()
+    }
+
     fn stable(&self, release: &Release) -> BTreeMap<String, Replicas> {
         let world = self.0.world();
         let of = |member: &Member| world.replicas(&release.namespace, &member.service, STABLE);

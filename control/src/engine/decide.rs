@@ -125,6 +125,7 @@ impl Machine<'_> {
         if release.plan.leader.is_none() {
             self.status.steps = u32::try_from(release.plan.steps.len()).unwrap_or(u32::MAX);
         }
+        self.status.last_versions.clear();
         self.note_readiness(release);
         self.answer();
         match self.status.phase {
@@ -148,9 +149,12 @@ impl Machine<'_> {
     }
 
     /// A release whose spec is wrong. One that has not moved waits for a better one. One that runs keeps
-    /// its weights and its config, the last that was right; it can be taken back all the same.
+    /// its weights and its config, the last that was right, as far as its versions can serve; it can be taken
+    /// back all the same.
     fn refuse(&mut self, findings: &Findings) {
         self.status.observed_generation = self.seen.generation;
+        self.status.last_versions = self.seen.versions.keys().cloned().collect();
+        self.note_unready(self.seen.versions.keys().cloned());
         self.answer_abort();
         match self.status.phase {
             Phase::Pending | Phase::Invalid => {
@@ -274,6 +278,10 @@ impl Machine<'_> {
         let versions = release.members.iter().flat_map(|member| {
             member.lanes.iter().map(|lane| crate::build::Version { service: member.label.clone(), lane: lane.clone() })
         });
+        self.note_unready(versions);
+    }
+
+    fn note_unready(&mut self, versions: impl Iterator<Item = crate::build::Version>) {
         let is_ready = |version: &crate::build::Version| {
             self.seen.versions.get(version).is_some_and(|replicas| replicas.ready > 0)
         };

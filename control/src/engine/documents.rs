@@ -94,12 +94,12 @@ fn group(place: &Place, one: &InForce<'_>, held: Option<&RawConfig>, now: Millis
         return None;
     }
     let last = held.and_then(|document| document.groups.iter().find(|group| group.rollout == object.id));
-    let (Ok(release), Some(places)) = (&object.spec, &one.places) else { return last.cloned() };
-    if !places.contains(place) {
-        return None;
-    }
     let status = &object.status;
-    let mut group = build::group(place.side, &running(release, status));
+    let mut group = match (&object.spec, &one.places) {
+        (Ok(_), Some(places)) if !places.contains(place) => return None,
+        (Ok(release), Some(_)) => build::group(place.side, &running(release, status)),
+        _ => still_ready(last?.clone(), status),
+    };
     if let Some(entry) = &mut group.entry {
         if status.exposure == Exposure::Draining {
             entry.rules.clear();
@@ -111,6 +111,22 @@ fn group(place: &Place, one: &InForce<'_>, held: Option<&RawConfig>, now: Millis
         }
     }
     Some(group)
+}
+
+/// The group that a release had while its spec could be read. What can serve is still told by what is seen.
+fn still_ready(mut group: RawGroup, status: &Status) -> RawGroup {
+    for destination in &mut group.lanes.destinations {
+        let service = &destination.service;
+        let version = |lane: &String| Version { service: service.clone(), lane: lane.clone() };
+        destination.ready.retain(|lane| !status.not_ready.contains(&version(lane)));
+        let serving = status.last_versions.difference(&status.not_ready).filter(|one| one.service == *service);
+        for version in serving {
+            if !destination.ready.contains(&version.lane) {
+                destination.ready.push(version.lane.clone());
+            }
+        }
+    }
+    group
 }
 
 fn running(release: &Release, status: &Status) -> Running {

@@ -25,6 +25,7 @@ use super::seen::{Arrival, Seen};
 use super::status::{Exposure, Phase};
 use super::streams::told_since;
 use crate::api::record::Record;
+use crate::build::Version;
 use crate::counts::question::Asked;
 use crate::notify::Notices;
 use crate::release::finding::Finding;
@@ -166,7 +167,12 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             deleting: object.deleting,
             ..Seen::default()
         };
-        let Ok(release) = &object.spec else { return seen };
+        let Ok(release) = &object.spec else {
+            if has_begun(object) {
+                seen.versions = self.ground.replicas(&self.last_versions(object));
+            }
+            return seen;
+        };
         let places = self.delivery.places_of(release);
         seen.busy = busy;
         seen.stopped = places.iter().any(|place| self.delivery.is_stopped(&place.namespace));
@@ -195,6 +201,22 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             seen.workloads = self.ground.workloads(release, template);
         }
         seen
+    }
+
+    /// The versions of a release whose spec cannot be read any more: its documents still name those that could
+    /// serve, and its status those that could not.
+    fn last_versions(&self, object: &Object) -> BTreeSet<Version> {
+        let status = &object.status;
+        if !status.last_versions.is_empty() {
+            return status.last_versions.clone();
+        }
+        let documents = self.delivery.places().into_iter().filter_map(|place| self.delivery.held(&place));
+        let groups = documents.flat_map(|document| document.groups).filter(|group| group.rollout == object.id);
+        let ready = groups.flat_map(|group| group.lanes.destinations).flat_map(|destination| {
+            let service = destination.service;
+            destination.ready.into_iter().map(move |lane| Version { service: service.clone(), lane })
+        });
+        ready.chain(status.not_ready.iter().cloned()).collect()
     }
 
     /// How the proxies stand with what the status says; nothing is known while that is not delivered.

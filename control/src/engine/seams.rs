@@ -189,6 +189,10 @@ pub trait Ground {
     /// The lane versions of its members.
     fn versions(&self, release: &Release) -> BTreeMap<Version, Replicas>;
 
+    /// The same of versions that are known by name only, since the spec of their release cannot be read any more.
+    /// Each of them is answered.
+    fn replicas(&self, versions: &BTreeSet<Version>) -> BTreeMap<Version, Replicas>;
+
     /// The stable versions of its members, by `service` label.
     fn stable(&self, release: &Release) -> BTreeMap<String, Replicas>;
 

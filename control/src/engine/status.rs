@@ -53,6 +53,9 @@ pub struct Status {
     /// Versions that exist but cannot serve now; their requests go to stable.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub not_ready: BTreeSet<Version>,
+    /// The versions that its last readable spec named, while the spec cannot be read.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub last_versions: BTreeSet<Version>,
     /// Highest generation of its documents that is remembered; none after it is lower.
     pub generation: u64,
     /// How the proxies stand with the last change.

@@ -14,7 +14,7 @@ use crate::counts::scrape::{Form, Scraper, Target};
 use crate::engine::seams::{Ground, Place, SeamError, Template};
 use crate::engine::seen::{Arrival, Replicas, Workload};
 use crate::release::finding::Finding;
-use crate::release::{Member, Release, STABLE};
+use crate::release::{Release, STABLE};
 
 /// A proxy is wounded once it has run with too few workers for this long.
 const WOUNDED: Duration = Duration::from_secs(6);
@@ -44,8 +44,10 @@ impl Machines {
         Self { proxies, answers, scraper: Scraper::default(), questions: Questions::default(), wounds: Arc::default() }
     }
 
-    fn replicas(&self, member: &Member, lane: &str) -> Replicas {
-        let mine = |service: &str| service == member.service || service == member.label;
+    /// Of a version by its `service` label, which is the name of the service before the last dot.
+    fn probed(&self, label: &str, lane: &str) -> Replicas {
+        let name = label.rsplit_once('.').map_or(label, |(name, _)| name);
+        let mine = |service: &str| service == name || service == label;
         let probes = self.proxies.probes.iter().filter(|probe| mine(&probe.service) && probe.lane == lane);
         let probes: Vec<_> = probes.collect();
         if probes.is_empty() {
@@ -99,13 +101,17 @@ impl Ground for Machines {
         lanes
             .map(|(member, lane)| {
                 let version = Version { service: member.label.clone(), lane: lane.clone() };
-                (version, self.replicas(member, lane))
+                (version, self.probed(&member.label, lane))
             })
             .collect()
     }
 
+    fn replicas(&self, versions: &BTreeSet<Version>) -> BTreeMap<Version, Replicas> {
+        versions.iter().map(|version| (version.clone(), self.probed(&version.service, &version.lane))).collect()
+    }
+
     fn stable(&self, release: &Release) -> BTreeMap<String, Replicas> {
-        release.members.iter().map(|member| (member.label.clone(), self.replicas(member, STABLE))).collect()
+        release.members.iter().map(|member| (member.label.clone(), self.probed(&member.label, STABLE))).collect()
     }
 
     fn workloads(&self, release: &Release, _: Template<'_>) -> BTreeMap<String, Workload> {

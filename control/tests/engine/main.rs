@@ -13,5 +13,6 @@ mod handover;
 mod judging;
 mod questions;
 mod requests;
+mod spoilt;
 mod steps;
 mod withdrawals;

@@ -91,7 +91,13 @@ fn a_running_release_that_is_spoilt_keeps_its_weights_and_can_be_taken_back() {
     story.wait(5_000);
     assert_eq!(story.world.lock().weights()["canary"], 500);
     story.restart();
-    story.wait(5_000);
+    // Longer than its slots last unless they are renewed.
+    for _ in 0..4 {
+        story.wait(7 * 60_000);
+        let groups = story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway);
+        let expires = groups[0].entry.as_ref().unwrap().slots.as_ref().unwrap().expires_unix.unwrap();
+        assert!(expires * 1000 > story.now + 9 * 60_000, "its weight is about to lapse while its status names it");
+    }
     assert_eq!(story.world.lock().weights()["canary"], 500);
     story.world.ask("summer", graylane::engine::request::Verb::Abort);
     story.wait(1_000);

@@ -21,9 +21,11 @@ impl Machine<'_> {
     pub(super) fn answer_abort(&mut self) {
         let Some(request) = self.new_request() else { return };
         self.status.handled_request = request.id.clone();
+        // Whether Argo Rollouts has made the new version stable, only who can read the spec can see.
+        let is_untouched = self.status.may_take_back_handover() && self.status.rollouts.is_empty();
         let moves = matches!(self.status.phase, Phase::Progressing | Phase::Paused);
         match request.verb {
-            Verb::Abort | Verb::Undo if moves => self.roll_back("Aborted", "asked for by `abort`"),
+            Verb::Abort | Verb::Undo if moves || is_untouched => self.roll_back("Aborted", "asked for by `abort`"),
             verb => self.note("Ignored", format!("`{}`: the release has to be mended first", verb.name())),
         }
     }

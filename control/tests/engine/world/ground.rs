@@ -36,6 +36,11 @@ impl Ground for World {
         inner.lanes.clone()
     }
 
+    fn replicas(&self, versions: &BTreeSet<Version>) -> BTreeMap<Version, Replicas> {
+        let inner = self.lock();
+        versions.iter().map(|one| (one.clone(), inner.lanes.get(one).copied().unwrap_or_default())).collect()
+    }
+
     fn stable(&self, _: &Release) -> BTreeMap<String, Replicas> {
         self.lock().stable.iter().map(|(service, one)| (service.clone(), one.replicas)).collect()
     }
