@@ -118,6 +118,36 @@ fn smoke_a_release_whose_gateways_are_elsewhere_or_do_not_take_part_is_refused_u
     });
 }
 
+#[test]
+fn a_release_that_would_write_to_the_root_namespace_is_refused_before_anything_is_written() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let _controller = controller(bed)?;
+        for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
+            let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
+            bed.apply(&bed.graylane(&words)?.stdout)?;
+        }
+        bed.apply("{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}")?;
+        let gateway = APPLICATION.split("---").find(|one| one.contains("name: gateway, namespace: edge"));
+        bed.apply(&gateway.context("a gateway")?.replace("namespace: edge", "namespace: istio-system"))?;
+        let gateways = json!({"entry": {"gateways": [{"namespace": "edge"}, {"namespace": "istio-system"}]}});
+        bed.apply(&release("summer", &gateways).to_string())?;
+        let said = "spec.entry.gateways[1].namespace: `istio-system` is the root namespace of the mesh: what is \
+                    written there reaches every proxy of every namespace; give the gateway a namespace of its own, or \
+                    start the controller with an empty `--root-namespace` if all are meant";
+        until(bed, "summer", said, |status| {
+            let valid = condition(status, "Valid")?;
+            // Nothing else is wrong with it, once the pods are there.
+            let message = format!("invalid: grayrelease/shop/summer: {said}");
+            Ok(status["phase"] == "Invalid" && valid["status"] == "False" && valid["message"] == message)
+        })?;
+        let written = bed.kubectl(&["get", "envoyfilters", "-A", "-o", "name"])?.stdout;
+        ensure!(written.is_empty(), "written all the same: {written}");
+        bed.apply(&release("summer", &json!({})).to_string())?;
+        until(bed, "summer", "it is taken", |status| Ok(condition(status, "Valid")?["status"] == "True"))?;
+        Ok(())
+    });
+}
+
 /// A controller beside an application of one service in two versions, without routes.
 fn controller(bed: &Bed) -> Result<Part> {
     bed.apply(&manifest()?)?;

@@ -25,6 +25,10 @@ pub(super) struct Args {
     /// Look only after these namespaces, of releases, workloads and gateways alike. Default: all
     #[arg(long = "watch-namespace", value_name = "NAME", env = "GRAYLANE_WATCH_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
+    /// The root namespace of the mesh (`rootNamespace` of its config). A release that would write there is refused;
+    /// if all proxies of the mesh are meant, let it be empty
+    #[arg(long, value_name = "NAME", default_value = "istio-system", env = "GRAYLANE_ROOT_NAMESPACE")]
+    root_namespace: String,
     /// The filter module: `oci://…@sha256:…`, `https://…@sha256:…` or a file in every proxy
     #[arg(long, value_name = "MODULE", env = "GRAYLANE_MODULE")]
     module: Module,
@@ -103,6 +107,7 @@ async fn control(args: &Args, emitter: Emitter, module: Module) -> anyhow::Resul
     let lease_namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let settings = Settings {
         namespaces: args.namespaces.clone(),
+        root_namespace: args.root_namespace.clone(),
         module,
         emitter,
         lease_namespace,

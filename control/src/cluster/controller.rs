@@ -43,6 +43,8 @@ const FAREWELL: Duration = Duration::from_secs(15);
 pub struct Settings {
     /// Namespaces it looks after; all, if none is named.
     pub namespaces: Vec<String>,
+    /// The root namespace of the mesh, to which no release may write; empty if they may.
+    pub root_namespace: String,
     /// The filter module.
     pub module: Module,
     /// By which kind of object documents travel.
@@ -93,7 +95,8 @@ impl Controller {
         let with = (settings.emitter, settings.module.clone());
         let stops = wake.counting();
         let delivery = Delivered::start(both, namespaces, with, (&stops, leadership.term()), &metrics, &events);
-        let ground = Grounds::start(both, namespaces, (&wake, &stops), leadership.term(), &metrics);
+        let places = (namespaces, settings.root_namespace.as_str());
+        let ground = Grounds::start(both, places, (&wake, &stops), leadership.term(), &metrics);
         let badge = Badge::start(calls.clone(), &settings.lease_namespace, settings.identity.clone());
         Ok(Self {
             wake,

@@ -65,6 +65,8 @@ pub struct Caches {
 
 struct Inner {
     client: Client,
+    /// The root namespace of the mesh; empty where releases may write to it.
+    root: String,
     caches: Caches,
     /// Counts the changes of all these caches.
     changes: Wake,
@@ -86,10 +88,10 @@ struct Inner {
 
 impl Grounds {
     /// Starts to watch what runs in these namespaces; in all, if none is named. `stops` counts what may
-    /// stop or free a namespace.
+    /// stop or free a namespace. Releases that would write to the namespace `root` are refused, unless it is empty.
     pub fn start(
         (calls, watches): (&Client, &Client),
-        namespaces: &[String],
+        (namespaces, root): (&[String], &str),
         (wake, stops): (&Wake, &Wake),
         term: Term,
         metrics: &Arc<Metrics>,
@@ -112,6 +114,7 @@ impl Grounds {
         let (healing, since) = Default::default();
         Self(Arc::new(Inner {
             client: calls.clone(),
+            root: root.to_owned(),
             caches,
             changes,
             world: Mutex::new((u64::MAX, Arc::default())),
@@ -152,7 +155,8 @@ impl Ground for Grounds {
         let istio = [&caches.routes, &caches.rules];
         let missing = istio.into_iter().filter_map(|cache| problems::of_kind(&cache.kind, cache.trouble()?, release));
         let missing: Vec<Finding> = missing.chain(self.0.unreadable_rollouts(release)).collect();
-        if missing.is_empty() { problems::of(&self.0.world(), release) } else { missing }
+        let named = if missing.is_empty() { problems::of(&self.0.world(), release) } else { missing };
+        problems::of_root(&self.0.root, release).into_iter().chain(named).collect()
     }
 
     fn versions(&self, release: &Release) -> BTreeMap<Version, Replicas> {

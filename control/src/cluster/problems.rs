@@ -34,6 +34,26 @@ pub fn of_kind(kind: &str, trouble: Trouble, release: &Release) -> Option<Findin
     Some(finding(release, "", message, mend))
 }
 
+/// Whether a release would have the root namespace of the mesh written to: Istio gives what is there to the proxies
+/// of every namespace, where it meets what those have of their own. `root` is empty where all of them are meant.
+pub fn of_root(root: &str, release: &Release) -> Vec<Finding> {
+    let own =
+        [("metadata.namespace".to_owned(), &release.namespace, "put the release and its services in another one")];
+    let gateways = release.plan.entry.gateways.iter().enumerate().map(|(index, gateway)| {
+        let path = format!("spec.entry.gateways[{index}].namespace");
+        (path, &gateway.namespace, "give the gateway a namespace of its own")
+    });
+    let named = own.into_iter().chain(gateways).filter(|(_, namespace, _)| !root.is_empty() && *namespace == root);
+    let found = named.map(|(path, namespace, mend)| {
+        let message = format!(
+            "`{namespace}` is the root namespace of the mesh: what is written there reaches every proxy of every namespace"
+        );
+        let mend = format!("{mend}, or start the controller with an empty `--root-namespace` if all are meant");
+        finding(release, &path, message, mend)
+    });
+    found.collect()
+}
+
 /// What is wrong with the services, pods and workloads of a release.
 pub fn of(world: &World, release: &Release) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -181,6 +201,21 @@ mod tests {
             objects.pods.push(at(namespace, json!({"istio": "ingressgateway", "graylane.io/enabled": "true"})));
         }
         assert_eq!(of(&World::new(objects), &release), []);
+    }
+
+    #[test]
+    fn the_root_namespace_is_refused_wherever_it_is_named_unless_all_proxies_are_meant() {
+        let release = release("  entry: {gateways: [{namespace: edge}, {namespace: istio-system}]}\n");
+        let of = |root: &str| -> Vec<String> {
+            let found = of_root(root, &release);
+            assert!(found.iter().all(|finding| finding.mend.contains("`--root-namespace`")), "{found:?}");
+            found.iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect()
+        };
+        let words = "is the root namespace of the mesh: what is written there reaches every proxy of every namespace";
+        assert_eq!(of("istio-system"), [format!("spec.entry.gateways[1].namespace: `istio-system` {words}")]);
+        assert_eq!(of("shop"), [format!("metadata.namespace: `shop` {words}")]);
+        assert_eq!(of(""), Vec::<String>::new());
+        assert_eq!(of("istio"), Vec::<String>::new());
     }
 
     #[test]
