@@ -37,10 +37,8 @@ pub fn only_workload(
     };
     let Some(subset) = world.subset(namespace, service, lane) else {
         let message = format!("service {service} has no subset `{lane}`, so nobody knows which pods are of it");
-        return Err(finding(
-            message,
-            "add the subset to its DestinationRule (`graylane generate --adopt` does)".into(),
-        ));
+        let command = format!("graylane generate destinationrule {service} -n {namespace} --adopt -f FILE");
+        return Err(finding(message, format!("add the subset to its DestinationRule (`{command}` does)")));
     };
     let found = world.workloads(namespace, service, subset);
     match found.as_slice() {

@@ -316,7 +316,8 @@ impl Machine<'_> {
     }
 
     fn wait_for_stop(&mut self) {
-        let mend = "the config of its proxies was stopped by hand; `graylane stop --undo` lifts that";
+        let mend = "the config of its proxies was stopped by hand; `graylane stop --undo` with the `-n`, `--release` or \
+                    `--local` that it was stopped by lifts that";
         self.wait(WaitReason::Stopped, mend.into());
     }
 

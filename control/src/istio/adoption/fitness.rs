@@ -107,7 +107,7 @@ fn emitter(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) 
         }
         (Emitter::EnvoyFilter, Some(_)) => refuse(
             "EnvoyFilters get their module with the first release".into(),
-            "leave --module out; `graylane run` has it".into(),
+            "leave --module out; `graylane controller` has it".into(),
         ),
         _ => {}
     }
