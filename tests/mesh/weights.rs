@@ -213,7 +213,8 @@ impl Changes {
         running.table = evolve(&running.table, &BTreeMap::from([("canary".to_owned(), canary)]))?;
         let place = Place { namespace: "istio-ingress".into(), side: Side::Gateway };
         let wanted = Wanted::Document(vec![build::group(Side::Gateway, &running)]);
-        self.delivery.deliver("istio-ingress", &BTreeMap::from([(place, wanted)]), 0).await?;
+        let checked = self.delivery.check("istio-ingress", &BTreeMap::from([(place, wanted)]), 0)?;
+        self.delivery.deliver(checked).await?;
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use super::metrics::Metrics;
 use super::{MANAGER, Wake};
 use crate::build::Side;
 use crate::engine::seams::{Delivery, Place, SeamError, Wanted};
-use crate::istio::assign::{Order, assign};
+use crate::istio::assign::{Assignment, Order, assign};
 use crate::istio::config::Emitter;
 use crate::istio::held::Held;
 use crate::istio::module::Module;
@@ -50,6 +50,13 @@ struct Inner {
     renew: Mutex<BTreeSet<String>>,
     term: Term,
     metrics: Arc<Metrics>,
+}
+
+/// What brings a namespace to what it shall run.
+#[derive(Debug)]
+pub struct Checked {
+    namespace: String,
+    assignment: Assignment,
 }
 
 /// What was read of a namespace, and what it was read from.
@@ -125,26 +132,24 @@ impl Delivered {
 }
 
 impl Delivery for Delivered {
-    async fn deliver(
-        &self,
-        namespace: &str,
-        wanted: &BTreeMap<Place, Wanted>,
-        floor: u64,
-    ) -> Result<BTreeMap<Place, u64>, SeamError> {
+    type Checked = Checked;
+
+    fn check(&self, namespace: &str, wanted: &BTreeMap<Place, Wanted>, floor: u64) -> Result<Checked, SeamError> {
         let inner = &self.0;
         let renews = lock(&inner.renew).contains(namespace);
         let renew: BTreeSet<Side> = if renews { Side::ALL.into() } else { BTreeSet::new() };
         let (emitter, module) = (inner.emitter, &inner.module);
         let order = Order { emitter, module, namespace, floor, renew: &renew };
-        let assignment = assign(&order, &inner.held(namespace), wanted);
-        for object in &assignment.objects {
-            inner.check(object)?;
+        let assignment = checked(&order, &inner.held(namespace), wanted)?;
+        Ok(Checked { namespace: namespace.to_owned(), assignment })
+    }
+
+    async fn deliver(&self, checked: Checked) -> Result<BTreeMap<Place, u64>, SeamError> {
+        for object in checked.assignment.objects {
+            self.0.write(object).await?;
         }
-        for object in assignment.objects {
-            inner.write(object).await?;
-        }
-        lock(&inner.renew).remove(namespace);
-        Ok(assignment.generations)
+        lock(&self.0.renew).remove(&checked.namespace);
+        Ok(checked.assignment.generations)
     }
 
     fn renew(&self, namespace: &str) {
@@ -203,17 +208,6 @@ impl Inner {
         held
     }
 
-    /// Every document is checked by the code that runs it before any is written: one that is refused
-    /// could hold back its siblings on a proxy.
-    fn check(&self, object: &DynamicObject) -> Result<(), SeamError> {
-        let held = Held::read(self.emitter, [object]);
-        for document in Side::ALL.into_iter().filter_map(|side| held.document(side)) {
-            Policy::check(document)
-                .map_err(|error| SeamError::Refused { what: name(object), source: Box::new(error) })?;
-        }
-        Ok(())
-    }
-
     async fn write(&self, object: DynamicObject) -> Result<(), SeamError> {
         let what = name(&object);
         let namespace = object.metadata.namespace.clone().unwrap_or_default();
@@ -255,6 +249,20 @@ impl Inner {
     }
 }
 
+/// What has to be written. Every document of it is checked by the code that runs it: one that is refused could hold
+/// back its siblings on a proxy.
+fn checked(order: &Order<'_>, held: &Held, wanted: &BTreeMap<Place, Wanted>) -> Result<Assignment, SeamError> {
+    let assignment = assign(order, held, wanted);
+    for object in &assignment.objects {
+        let held = Held::read(order.emitter, [object]);
+        for document in Side::ALL.into_iter().filter_map(|side| held.document(side)) {
+            Policy::check(document)
+                .map_err(|error| SeamError::Refused { what: name(object), source: Box::new(error) })?;
+        }
+    }
+    Ok(assignment)
+}
+
 fn written_by_us() -> PostParams {
     PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }
 }
@@ -276,4 +284,50 @@ fn name(object: &DynamicObject) -> String {
 pub fn check_module(emitter: Emitter, module: &Module) -> Result<(), Findings> {
     let checked = if emitter == Emitter::EnvoyFilter { module.check_for_envoy_filter() } else { Ok(()) };
     checked.map_err(|error| Findings::of("--module", error.to_string(), ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{self, Running};
+    use crate::release::read::read_text;
+    use crate::release::validate::check;
+
+    fn wanted(sides: &[Side]) -> BTreeMap<Place, Wanted> {
+        let text = "apiVersion: graylane.io/v1alpha1\nkind: GrayRelease\nmetadata: {name: r, namespace: shop}\n\
+                    spec: {lanes: [{name: canary}], members: [{service: orders}]}\n";
+        let release = check(read_text("r", text).unwrap(), &Side::ALL).unwrap().remove(0).release;
+        let running = Running::new(release);
+        let at = |side: &Side| {
+            let place = Place { namespace: "shop".into(), side: *side };
+            (place, Wanted::Document(vec![build::group(*side, &running)]))
+        };
+        sides.iter().map(at).collect()
+    }
+
+    fn spoil(wanted: &mut BTreeMap<Place, Wanted>, side: Side) {
+        let place = Place { namespace: "shop".into(), side };
+        let Some(Wanted::Document(groups)) = wanted.get_mut(&place) else { panic!("no document at {place:?}") };
+        groups[0].carried_header = "not a header".into();
+    }
+
+    #[test]
+    fn of_a_namespace_with_a_document_that_no_proxy_would_take_nothing_is_to_be_written() {
+        let sides = [Side::Gateway, Side::Inbound, Side::Outbound];
+        for emitter in [Emitter::EnvoyFilter, Emitter::WasmPlugin] {
+            let (module, renew) = (Module::File { path: "/filter.wasm".into() }, BTreeSet::new());
+            let order = Order { emitter, module: &module, namespace: "shop", floor: 0, renew: &renew };
+            let held = Held::default();
+            let objects = checked(&order, &held, &wanted(&sides)).unwrap().objects;
+            assert_eq!(objects.len(), if emitter == Emitter::EnvoyFilter { 2 } else { 3 });
+            for side in sides {
+                let mut wanted = wanted(&sides);
+                spoil(&mut wanted, side);
+                let refused = checked(&order, &held, &wanted).unwrap_err();
+                let SeamError::Refused { what, source } = refused else { panic!("{refused:?}") };
+                assert!(what.contains(emitter.object_name(side)), "{what}");
+                assert!(source.to_string().contains("not a header"), "{source}");
+            }
+        }
+    }
 }

@@ -128,18 +128,22 @@ pub trait Store {
 
 /// How config reaches proxies.
 pub trait Delivery {
-    /// Brings the places of one namespace to what they shall run; whatever is not named keeps what it
-    /// has. Only what differs is written. Returns the generation of each document that is in force; a
-    /// document that is the same keeps its generation.
+    /// What brings a namespace to what it shall run, checked and not written yet.
+    type Checked: Send;
+
+    /// Makes the documents by which the places of one namespace run what they shall, and checks every one of them;
+    /// whatever is not named keeps what it has. Nothing is written.
     ///
     /// The generation of a place never falls, not even when what was written is lost: `floor` is the
     /// highest that anybody remembers.
-    fn deliver(
-        &self,
-        namespace: &str,
-        wanted: &BTreeMap<Place, Wanted>,
-        floor: u64,
-    ) -> impl Future<Output = Result<BTreeMap<Place, u64>, SeamError>> + Send;
+    ///
+    /// # Errors
+    /// [`SeamError::Refused`], with the document that no proxy would take.
+    fn check(&self, namespace: &str, wanted: &BTreeMap<Place, Wanted>, floor: u64) -> Result<Self::Checked, SeamError>;
+
+    /// Writes what was checked, as far as it differs from what is there. Returns the generation of each document
+    /// that is in force; a document that is the same keeps its generation.
+    fn deliver(&self, checked: Self::Checked) -> impl Future<Output = Result<BTreeMap<Place, u64>, SeamError>> + Send;
 
     /// Makes the next delivery to a namespace give every document a new generation, changed or not. This
     /// brings a filter back that crashed: it stays out of service until its config changes.

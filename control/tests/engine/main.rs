@@ -12,6 +12,7 @@ mod groups;
 mod handover;
 mod judging;
 mod questions;
+mod refusals;
 mod requests;
 mod spoilt;
 mod steps;

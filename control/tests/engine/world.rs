@@ -41,6 +41,8 @@ pub struct Inner {
     pub renewed: BTreeSet<String>,
     /// Namespaces that do not exist.
     pub missing: BTreeSet<String>,
+    /// Namespaces of which a document is refused.
+    pub refused: BTreeSet<String>,
     /// Weights of each delivered entry document, in order, without repetition.
     pub course: Vec<BTreeMap<String, u32>>,
     pub writes: u32,

@@ -8,12 +8,17 @@ use graylane_policy::raw::{RawConfig, VERSION};
 use super::{Inner, World};
 
 impl Delivery for World {
-    async fn deliver(
-        &self,
-        namespace: &str,
-        wanted: &BTreeMap<Place, Wanted>,
-        floor: u64,
-    ) -> Result<BTreeMap<Place, u64>, SeamError> {
+    type Checked = (String, BTreeMap<Place, Wanted>, u64);
+
+    fn check(&self, namespace: &str, wanted: &BTreeMap<Place, Wanted>, floor: u64) -> Result<Self::Checked, SeamError> {
+        if self.lock().refused.contains(namespace) {
+            return Err(SeamError::Refused { what: namespace.into(), source: "a mistake of ours".into() });
+        }
+        Ok((namespace.to_owned(), wanted.clone(), floor))
+    }
+
+    async fn deliver(&self, checked: Self::Checked) -> Result<BTreeMap<Place, u64>, SeamError> {
+        let (namespace, wanted, floor) = (checked.0.as_str(), &checked.1, checked.2);
         if self.lock().missing.contains(namespace) {
             return Err(SeamError::Gone { what: namespace.into() });
         }
