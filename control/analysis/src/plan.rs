@@ -70,7 +70,8 @@ pub struct ServicePlan {
 
 /// The checked settings of one lane's judgement.
 ///
-/// `Default` is the only source of defaults; [`Plan::new`] is the usual way to one.
+/// `Default` is the only source of defaults, those of `spec.analysis` in a release file too; [`Plan::new`] is the usual
+/// way to one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -87,7 +88,7 @@ pub struct Plan {
     /// Harm that is accepted on top of it, as a share of requests; default 0.003. Less is reported and
     /// never rolled back. See [`Plan::floor_of`] for latency.
     pub floor: f64,
-    /// Requests of the lane before anything but a failure is said of an objective; default 50.
+    /// Requests of the lane before anything but a failure is said of an objective; default 100.
     pub min_requests: u64,
     /// Failures of the lane without which it is never rolled back; default 3.
     pub min_failures: u64,
@@ -105,7 +106,7 @@ pub struct Plan {
     pub horizon_ms: u64,
     /// Share of a service's lane requests that may be served by stable instead; default 0.05.
     pub fallback_budget: f64,
-    /// Share of a workload's lane calls that must keep the lane; default 0.9.
+    /// Share of a workload's lane calls that must keep the lane; default 0.95.
     pub integrity_floor: f64,
     /// Share of all user requests that may be expected to fail because of the lane while it grows;
     /// default 0.01. Bounds the `auto` ramp.
@@ -127,7 +128,7 @@ impl Default for Plan {
             alpha_pass: 0.001,
             margin: 1.2,
             floor: 0.003,
-            min_requests: 50,
+            min_requests: 100,
             min_failures: 3,
             confirmations: 3,
             warm_up_ms: 10_000,
@@ -135,7 +136,7 @@ impl Default for Plan {
             silence_ms: 3_000,
             horizon_ms: 0,
             fallback_budget: 0.05,
-            integrity_floor: 0.9,
+            integrity_floor: 0.95,
             ramp_budget: 0.01,
             ramp_start: 100,
             services: Vec::new(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Step;
 use super::rules;
-use super::units::{Span, Weight};
+use super::units::{Span, WHOLE, Weight, percent};
 use super::validate::Checker;
 use super::{OnNoData, Spec};
 
@@ -228,6 +228,7 @@ impl Checker<'_> {
 impl Default for AnalysisSpec {
     fn default() -> Self {
         let share = |text: &str| Weight(text.into());
+        let plan = graylane_analysis::Plan::default();
         Self {
             method: Method::default(),
             success_rate: share("99%"),
@@ -235,17 +236,38 @@ impl Default for AnalysisSpec {
             objectives: Vec::new(),
             prometheus: None,
             tolerance: ToleranceSpec::default(),
-            min_requests: 100,
-            warmup: Span("5s".into()),
+            min_requests: u32::try_from(plan.min_requests).unwrap_or(u32::MAX),
+            warmup: Span(format!("{}s", plan.warm_up_ms / 1000)),
             deadline: Span("1h".into()),
-            fallbacks: share("5%"),
-            integrity: share("95%"),
+            fallbacks: written(plan.fallback_budget),
+            integrity: written(plan.integrity_floor),
         }
     }
 }
 
 impl Default for ToleranceSpec {
     fn default() -> Self {
-        Self { relative: Weight("20%".into()), absolute: Weight("0.3%".into()) }
+        let plan = graylane_analysis::Plan::default();
+        Self { relative: written(plan.margin - 1.0), absolute: written(plan.floor) }
+    }
+}
+
+/// A share of the judge's own defaults as a person would write it.
+fn written(share: f64) -> Weight {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares of 10,000")]
+    let parts = (share * f64::from(WHOLE)).round() as u32;
+    Weight(percent(parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_writes_is_what_the_judge_has_by_itself() {
+        let (spec, plan) = (AnalysisSpec::default(), graylane_analysis::Plan::default());
+        assert_eq!((spec.fallbacks.0.as_str(), spec.integrity.0.as_str()), ("5%", "95%"));
+        assert_eq!((spec.tolerance.relative.0.as_str(), spec.tolerance.absolute.0.as_str()), ("20%", "0.3%"));
+        assert_eq!(spec.warmup.millis(), Ok(plan.warm_up_ms));
     }
 }

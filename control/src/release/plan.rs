@@ -106,8 +106,10 @@ pub struct PromotionSpec {
     /// Share that stays on stable until the bake is over, so that there is always something to compare
     /// with; a weight of 100% means all the rest.
     pub holdback: Weight,
-    /// How long the release stays at its last weight before the handover.
-    pub bake: Span,
+    /// How long the release stays at its last weight before the handover, and is judged. Default: `60s` where it is
+    /// judged, else `0s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Span>,
 }
 
 /// Who brings the new version to the stable workloads.
@@ -238,12 +240,7 @@ pub struct Plan {
 
 impl Default for PromotionSpec {
     fn default() -> Self {
-        Self {
-            strategy: PromotionStrategy::default(),
-            lane: None,
-            holdback: Weight("2%".into()),
-            bake: Span("0s".into()),
-        }
+        Self { strategy: PromotionStrategy::default(), lane: None, holdback: Weight("2%".into()), bake: None }
     }
 }
 

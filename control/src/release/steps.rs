@@ -9,6 +9,8 @@ use super::{STABLE, Spec, rules};
 
 /// More than this on stable would leave too little to promote.
 const MAX_HOLDBACK: u32 = 500;
+/// A release that is judged stays at its last weight for so long, if it does not say otherwise.
+const BAKE_MS: u64 = 60_000;
 /// No proxy takes a longer one.
 const MAX_DRAIN_MS: u64 = 86_400_000;
 
@@ -37,7 +39,7 @@ impl Checker<'_> {
             promotion: spec.promotion.strategy,
             promoted: self.promoted(&spec.promotion, lanes),
             holdback: self.holdback(&spec.promotion),
-            bake_ms: self.span("spec.promotion.bake", &spec.promotion.bake),
+            bake_ms: self.bake(&spec.promotion, analysis.is_some()),
             on_failure: spec.on_failure,
             drain_after_ms: self.drain(&spec.drain),
             quorum: self.weight("spec.acknowledgement.quorum", &acknowledgement.quorum),
@@ -55,6 +57,16 @@ impl Checker<'_> {
             self.add(path, format!("`{}` is longer than a day", drain.after.0), "write at most `24h`");
         }
         (drain.streams == DrainStreams::Close).then_some(after_ms)
+    }
+
+    /// Evidence comes fast where there is much traffic. What a version does only after a while (memory that runs
+    /// out, a connection that is never given back) is not in it yet.
+    fn bake(&mut self, promotion: &PromotionSpec, is_judged: bool) -> u64 {
+        match &promotion.bake {
+            Some(bake) => self.span("spec.promotion.bake", bake),
+            None if is_judged => BAKE_MS,
+            None => 0,
+        }
     }
 
     fn holdback(&mut self, promotion: &PromotionSpec) -> u32 {

@@ -45,8 +45,11 @@ fn a_good_release_grows_by_evidence_and_is_handed_over() {
     let mut story = story(AUTO, Traffic::of(100.0));
     let done = story.until("the end", |status| status.phase == Phase::Succeeded);
     assert_eq!(outcome(&done), Some(Outcome::Pass));
-    let took = seconds_since_start(&story);
+    let at = |reason: &str| done.history.iter().find(|entry| entry.reason == reason).unwrap().at_ms;
+    let took = (at("Verified") - at("Started")) / 1000;
     assert!(took <= 60, "took {took} s");
+    let baked = (at("Handover") - at("Verified")) / 1000;
+    assert!((60..=62).contains(&baked), "what is judged stays for a minute: {baked} s");
     let course: Vec<u32> = story.world.lock().course.iter().map(|w| w.get("canary").copied().unwrap_or(0)).collect();
     assert!(course.windows(2).all(|pair| pair[0] <= pair[1] || pair[1] == 0), "{course:?}");
     assert_eq!(course[..2], [0, 100]);

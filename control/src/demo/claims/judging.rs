@@ -134,7 +134,7 @@ async fn begin(stage: &mut Stage, name: &str, steps: &str) -> Result<()> {
          group: shop\n  lanes: [{{name: canary}}]\n  members:\n  \
          - {{service: frontend, hosts: [127.0.0.1, localhost, shop.example.com]}}\n  - {{service: cart, lanes: []}}\n  \
          - {{service: orders}}\n  - {{service: payment, lanes: []}}\n  stickiness: {{unit: [{{header: x-user-id}}]}}\n  \
-         {steps}\n  analysis: {{warmup: 1s, deadline: 2m}}\n  promotion: {{strategy: manual}}\n"
+         {steps}\n  analysis: {{warmup: 1s, deadline: 2m}}\n  promotion: {{strategy: manual, bake: 5s}}\n"
     );
     stage.roll_out("canary", &CHANGED, name)?;
     stage.change_release(&format!("shop/{name}"), &text).await
