@@ -161,7 +161,11 @@ impl Judged {
         let (status, asked) = seen;
         let mut interval = self.ledger.close(now);
         let weights = settled(status);
-        self.judgement.is_braked = interval.picks.keys().any(|(_, pick)| *pick == Pick::Brake);
+        let is_picked = |(lane, pick): &(String, Pick)| *pick == Pick::Slot && release.lanes.contains(lane);
+        let is_held_back = interval.picks.keys().any(|(_, pick)| *pick == Pick::Brake);
+        // In a second in which nobody would have come to a lane, a brake holds as it did before.
+        let holds = self.judgement.is_braked && !interval.picks.keys().any(is_picked);
+        self.judgement.is_braked = is_held_back || holds;
         // Where the weight has moved meanwhile, or a brake has, nobody can say which share was meant.
         if self.weights == weights && !self.judgement.is_braked {
             interval.weights = weights.clone().unwrap_or_default();
@@ -177,7 +181,8 @@ impl Judged {
             let evidence = self.evidence.entry(lane.clone()).or_default();
             observe(evidence, &plan, &interval, status);
             // Nobody new reaches a lane that is braked, so what is known has to do. Both witnesses err together
-            // no more often than the brake alone, which is one attempt in 10,000.
+            // no more often than the brake alone: one attempt in 10,000 where failures are independent. The suite of
+            // releases runs both on each other's traffic, bursts and all.
             let braked = self.judgement.is_braked.then(|| Plan { alpha: BRAKED_ALPHA, ..plan.clone() });
             let mut verdict = evidence.verdict(braked.as_ref().unwrap_or(&plan), now);
             answers::say(&mut verdict, release, analysis, asked, lane);

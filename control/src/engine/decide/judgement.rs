@@ -17,8 +17,9 @@ const CHECKPOINT_MS: Millis = 10_000;
 const AGAIN_MS: Millis = 1_000;
 /// A weight that grows by itself at least grows by this factor, of 100: each change is a push.
 const GROWTH: u32 = 150;
-/// A brake that is not confirmed for so long is released.
-const BRAKED_MS: Millis = 20_000;
+/// A brake that is not confirmed for so long is released. What was on its way has been counted by then, and nothing
+/// more comes; a version that was only cold has had its warm-up.
+const BRAKED_MS: Millis = 10_000;
 /// So often in one attempt.
 const RELEASES: u32 = 3;
 /// So many traces are told in one sentence; the status has more.
