@@ -1,5 +1,5 @@
-//! The brake of the gateway's filter on the same traces: when it would have stopped the lane. It only watches
-//! here, so that the rules judge the same traffic with and without it.
+//! The brake of the gateway's filter: the filter's own evidence on the same traffic. Once it has tripped, the weight
+//! sends nobody into the lane, until the engine lets it go or the proxy starts anew.
 
 use graylane_policy::LaneId;
 use graylane_policy::brake::{Evidence, Sample, Tally, UNITS};
@@ -9,43 +9,61 @@ use crate::draw::Draw;
 use crate::scenario::Scenario;
 use crate::world::{Flow, Hop};
 
-/// What a document asks for where eight proxies have a brake: all of them together trip for nothing in at most
-/// one attempt of 10,000.
-const WANTED: f64 = 80_000.0;
 /// Workers of the gateway. Each counts by itself.
 const WORKERS: usize = 2;
 const CANARY: LaneId = LaneId(1);
 
 /// The brake of one gateway.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Brake {
+    /// Evidence at which it trips.
+    wanted: f64,
     workers: [Tally; WORKERS],
     evidence: Evidence,
+    /// How often it was let go, and when the proxy began: evidence is kept for these alone.
+    identity: (u32, u64),
     /// Chance that a failure is of the same user as the one before: retries.
     cluster: f64,
     draw: Draw,
-    /// When it tripped, in milliseconds.
+    is_on: bool,
+    /// When it tripped first, in Unix milliseconds.
     pub tripped_ms: Option<u64>,
 }
 
 // === impl Brake ===
 
 impl Brake {
-    /// The brake in a scenario.
-    pub fn new(scenario: &Scenario) -> Self {
+    /// The brake in a scenario, which trips at so much evidence.
+    pub fn new(scenario: &Scenario, wanted: f64) -> Self {
         Self {
+            wanted,
             workers: Default::default(),
             evidence: Evidence::new(0),
+            identity: (0, 0),
             cluster: scenario.cluster,
             draw: Draw::new(scenario.seed ^ 0x0b7a_4e5d),
+            is_on: false,
             tripped_ms: None,
+        }
+    }
+
+    /// Whether it holds users back.
+    pub fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Begins anew where it was let go, or where the proxy has.
+    pub fn follow(&mut self, released: u32, began_ms: u64, now_ms: u64) {
+        if self.identity != (released, began_ms) {
+            self.identity = (released, began_ms);
+            (self.workers, self.evidence, self.is_on) = (Default::default(), Evidence::new(now_ms), false);
         }
     }
 
     /// Half a second that ends at `now_ms`; `users` are slots and shares of those in the lane whose requests
     /// fail whoever serves them.
     pub fn watch(&mut self, flows: &[Flow; 2], users: &[(f64, f64)], now_ms: u64) {
-        if self.tripped_ms.is_some() {
+        if self.is_on {
             return;
         }
         self.stable(&flows[1][0]);
@@ -57,7 +75,10 @@ impl Brake {
             }
             worker.taken();
         }
-        self.tripped_ms = self.evidence.is_clear(WANTED).then_some(now_ms);
+        self.is_on = self.evidence.is_clear(self.wanted);
+        if self.is_on {
+            self.tripped_ms.get_or_insert(now_ms);
+        }
     }
 
     fn stable(&mut self, hop: &Hop) {

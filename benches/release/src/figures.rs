@@ -3,8 +3,10 @@
 use graylane_analysis::Outcome;
 use serde::Serialize;
 
+use crate::record::Record;
 use crate::rivals::{KINDS, Kind};
-use crate::run::Record;
+#[cfg(doc)]
+use crate::scenario::LATE_S;
 use crate::scenario::Truth;
 use crate::share::{Share, quantiles, real};
 
@@ -16,7 +18,7 @@ pub struct Figure {
     pub name: String,
     /// The value, in the unit.
     pub value: f64,
-    /// `share`, `seconds` or `ratio`.
+    /// `share`, `seconds`, `milliseconds` or `ratio`.
     pub unit: &'static str,
     /// Counted cases, of shares.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +63,7 @@ impl Figure {
     /// Times, by their median and 95th percentile.
     pub fn seconds(name: &str, rule: &'static str, times: Vec<f64>) -> Self {
         let of = Some(times.len() as u64);
-        let (median, high) = quantiles(times).unwrap_or_default();
+        let (median, high) = quantiles(times, 95).unwrap_or_default();
         Self { of, bound95: Some(high), ..Self::plain(name, rule, median, "seconds") }
     }
 
@@ -101,7 +103,7 @@ fn is_wrong(record: &&Record) -> bool {
     match record.scenario.truth {
         Truth::Good => record.outcome == Outcome::Fail,
         Truth::Bad => record.outcome == Outcome::Pass,
-        Truth::Between => false,
+        Truth::Between | Truth::Later => false,
     }
 }
 
@@ -131,20 +133,83 @@ fn ours(records: &[Record]) -> Vec<Figure> {
         Figure::low("bad unverified", OURS, Share::of(bad(), ended(Outcome::Unverified))),
         Figure::low("good paused at the end", OURS, Share::of(good(), ended(Outcome::Pause))),
         Figure::low("bad paused at the end", OURS, Share::of(bad(), ended(Outcome::Pause))),
-        located(records),
-        braked("brake trips on good releases", good()),
+        Figure::low("good paused at any time", OURS, Share::of(good(), |record| record.was_paused)),
+    ]
+    .into_iter()
+    .chain(above(records))
+    .chain(located(records))
+    .chain(braked("", records))
+    .chain(later("", records))
+    .collect()
+}
+
+/// The gateway's brake on good releases. Those taken back while it was on are among the false rollbacks.
+pub fn braked(place: &str, records: &[Record]) -> Vec<Figure> {
+    let good = || of(records, Truth::Good);
+    let back = |record: &&Record| record.outcome == Outcome::Fail && record.is_braked;
+    let name = |what: &str| format!("{what}{place}");
+    vec![
+        Figure::low(&name("brake trips on good releases"), OURS, Share::of(good(), |record| record.braked_s.is_some()))
+            .at_most(0.001),
+        Figure::low(&name("false rollbacks with the brake on"), OURS, Share::of(good(), back)),
     ]
 }
 
-/// Releases whose lane the gateway's brake would have stopped.
-pub fn braked<'a>(name: &str, records: impl Iterator<Item = &'a Record>) -> Figure {
-    Figure::low(name, OURS, Share::of(records, |record| record.braked_ms.is_some())).at_most(0.001)
+/// Handed over although a service truly breaks its objective, whatever stable does.
+fn above(records: &[Record]) -> Vec<Figure> {
+    let above = |truth| of(records, truth).filter(|record| record.is_above);
+    let promoted = |record: &&Record| record.outcome == Outcome::Pass;
+    vec![
+        Figure::low(
+            "promoted though above its objective, 0.5 to 2 points worse",
+            OURS,
+            Share::of(above(Truth::Between), promoted),
+        ),
+        Figure::low("promoted though above its objective, as stable is", OURS, Share::of(above(Truth::Good), promoted)),
+    ]
 }
 
-/// The right hop, version and way of failing are named with the verdict.
-pub fn located(records: &[Record]) -> Figure {
-    let named = of(records, Truth::Bad).filter_map(|record| record.located);
-    Figure::high("fault located with the verdict", OURS, Share::of(named, |right| *right)).at_least(0.99)
+/// Damage that begins later than [`LATE_S`]: no rule can see it in a release that is handed over by then.
+pub fn later(place: &str, records: &[Record]) -> Vec<Figure> {
+    let later = || of(records, Truth::Later);
+    let begins = |record: &Record| record.scenario.damage.from_s;
+    let promoted = |record: &Record| record.outcome == Outcome::Pass;
+    let wrong = Share::of(of(records, Truth::Good).chain(of(records, Truth::Bad)), is_wrong);
+    let among = Share::of(later(), |record| promoted(record));
+    let name = |what: &str| format!("{what}{place}");
+    vec![
+        Figure::low(
+            &name("begins 50 to 240 s late: promoted before it began"),
+            OURS,
+            Share::of(later(), |record| promoted(record) && record.decided_s <= begins(record)),
+        ),
+        Figure::low(
+            &name("begins 50 to 240 s late: promoted after it began"),
+            OURS,
+            Share::of(later(), |record| promoted(record) && record.decided_s > begins(record)),
+        ),
+        Figure::low(
+            &name("failed releases, those that begin late among them"),
+            OURS,
+            Share { count: wrong.count + among.count, of: wrong.of + among.of },
+        ),
+    ]
+}
+
+/// The right hop, version and way of failing are named with the verdict, and since when.
+fn located(records: &[Record]) -> Vec<Figure> {
+    let bad = || of(records, Truth::Bad);
+    let named = bad().filter_map(|record| record.located);
+    let off =
+        |low: f64| bad().filter_map(move |record| Some(record.named_late_ms?.abs())).filter(move |off| *off >= low);
+    let (median, high) = quantiles(off(0.0).collect(), 90).unwrap_or_default();
+    let of = Some(off(0.0).count() as u64);
+    let time = |name: &str, value| Figure { of, ..Figure::plain(name, OURS, value, "milliseconds") };
+    vec![
+        Figure::high("fault located with the verdict", OURS, Share::of(named, |right| *right)).at_least(0.99),
+        time("first bad request: named time off by, median", median),
+        time("first bad request: named time off by, 90% at most", high),
+    ]
 }
 
 fn rival(records: &[Record], at: usize, kind: Kind) -> Vec<Figure> {
@@ -160,6 +225,7 @@ fn rival(records: &[Record], at: usize, kind: Kind) -> Vec<Figure> {
     let failed = |of: fn(&Record, usize) -> u64| both().map(|record| real(of(record, at))).sum::<f64>();
     let ratio = failed(|record, _| record.failed) / failed(|record, at| record.rivals[at].1).max(1.0);
     let times = bad().filter_map(|record| record.rivals[at].0).map(real).collect();
+    let later = || of(records, Truth::Later);
     let mut ratio =
         Figure::plain("failed requests before rollback, ours over this rule's", kind.name(), ratio, "ratio");
     ratio.of = Some(both().count() as u64);
@@ -168,6 +234,11 @@ fn rival(records: &[Record], at: usize, kind: Kind) -> Vec<Figure> {
         Figure::low("failed releases", kind.name(), wrong),
         Figure::low("false rollbacks", kind.name(), Share::of(good(), back)),
         Figure::low("bad promoted", kind.name(), Share::of(bad(), |record| !back(record))),
+        Figure::low(
+            "begins 50 to 240 s late: not taken back within 240 s",
+            kind.name(),
+            Share::of(later(), |record| !back(record)),
+        ),
         Figure::seconds("time to roll back", kind.name(), times),
         ratio,
     ]

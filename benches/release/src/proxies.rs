@@ -1,9 +1,10 @@
 //! Proxies: counters that are read once a second, each at its own moment, get lost and restart.
 
-use graylane_analysis::counts::{UNITS, Unit};
+use graylane_analysis::counts::{Pick, UNITS, Unit};
 use graylane_analysis::{Cohort, Direction, Metric, Origin, Quit, Reading, STABLE, Series};
 
 use crate::draw::Draw;
+use crate::run::START_MS;
 use crate::scenario::{SERVICES, SLOW_MS, Scenario};
 use crate::world::{Flow, Hop};
 
@@ -11,7 +12,7 @@ use crate::world::{Flow, Hop};
 pub const LANE: &str = "canary";
 
 /// All proxies: a gateway, and one for each service and lane that stands for its pods.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Proxies {
     gateway: Proxy,
     /// By lane (the judged one first) and service.
@@ -22,7 +23,7 @@ pub struct Proxies {
     draw: Draw,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Proxy {
     name: String,
     beside: Option<String>,
@@ -44,7 +45,8 @@ impl Proxies {
     pub fn new(scenario: &Scenario) -> Self {
         let mut draw = Draw::new(scenario.seed ^ 0x9e37);
         let lanes = [LANE, STABLE];
-        let gateway = lanes.iter().flat_map(|lane| caller(0, lane, scenario)).chain(units()).collect();
+        let counters = lanes.iter().flat_map(|lane| caller(0, lane, scenario));
+        let gateway = counters.chain(units()).chain(picks()).collect();
         let gateway = Proxy::new("gateway".into(), None, &mut draw, gateway);
         let sidecars = lanes.map(|lane| {
             let sidecar = |at: usize| {
@@ -88,6 +90,17 @@ impl Proxies {
         counters.zip(grown).for_each(|((_, value), grown)| *value += grown);
     }
 
+    /// Counts users whom the weight sent to the lane, and those whom the gateway's brake kept out of it.
+    pub fn count_picks(&mut self, picked: u64, held_back: u64) {
+        let counters = self.gateway.counters.iter_mut().skip(2 * CALLER + 2 * UNITS);
+        counters.zip([picked, held_back]).for_each(|((_, value), grown)| *value += grown);
+    }
+
+    /// When the gateway's process began: what it shares between its workers is of this process alone.
+    pub fn gateway_began_ms(&self) -> u64 {
+        self.gateway.epoch_ms
+    }
+
     /// Reads those proxies whose moment it is.
     pub fn read(&mut self, at_ms: u64, is_early: bool) -> Vec<Reading> {
         let mut readings = Vec::new();
@@ -111,7 +124,7 @@ impl Proxies {
 
 impl Proxy {
     fn new(name: String, beside: Option<String>, draw: &mut Draw, counters: Vec<(Series, u64)>) -> Self {
-        Self { name, beside, epoch_ms: 0, reads_early: draw.chance(0.5), counters }
+        Self { name, beside, epoch_ms: START_MS - 3_600_000, reads_early: draw.chance(0.5), counters }
     }
 
     fn reading(&self, at_ms: u64) -> Reading {
@@ -150,6 +163,22 @@ fn units() -> impl Iterator<Item = (Series, u64)> {
         status: None,
     };
     (0..UNITS as u8).flat_map(move |at| [(series(Metric::UnitRequests(at)), 0), (series(Metric::UnitFailures(at)), 0)])
+}
+
+/// As the filter labels them: who is held back goes to stable.
+fn picks() -> [(Series, u64); 2] {
+    [(Pick::Slot, LANE), (Pick::Brake, STABLE)].map(|(pick, lane)| {
+        let series = Series {
+            metric: Metric::LanePicks(pick),
+            service: String::new(),
+            lane: lane.into(),
+            cohort: Cohort::Unknown,
+            direction: Direction::Gateway,
+            origin: None,
+            status: None,
+        };
+        (series, 0)
+    })
 }
 
 fn called(at: usize, lane: &str, scenario: &Scenario) -> Vec<(Series, u64)> {

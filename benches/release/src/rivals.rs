@@ -1,19 +1,19 @@
-//! The rules that ours is compared with. All of them see the same intervals as ours does; that
-//! Prometheus loses the first increments of a series and the last ones of a pod is not held against
-//! them.
+//! The rules that ours is compared with. All of them see every request of the same users: what ours loses with a
+//! reading or a restart, and that Prometheus loses the first increments of a series and the last ones of a pod, is
+//! not held against them.
 
 use std::collections::VecDeque;
 
-use graylane_analysis::{Interval, STABLE};
-
-use crate::proxies::LANE;
-use crate::scenario::{FAST, SERVICES, SLOW_MS, SUCCESS};
+use crate::others::add;
+use crate::scenario::{FAST, SERVICES, SUCCESS};
 
 /// Prometheus scrapes every 15 s by default.
 const SCRAPE_S: u64 = 15;
 
 /// Requests, failures and slow requests.
-type Counts = [u64; 3];
+pub type Counts = [u64; 3];
+/// What a second had, by lane (the judged one first, then stable) and service.
+pub type Second = [[Counts; SERVICES.len()]; 2];
 
 /// Which rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +94,13 @@ impl Rival {
     }
 
     /// Takes a second.
-    pub fn observe(&mut self, interval: &Interval) {
+    pub fn observe(&mut self, second: &Second) {
         if self.decided_s.is_some() {
             return;
         }
-        for (cell, tally) in &interval.cells {
-            let wanted = cell.lane == LANE || (self.kind == Kind::Printed && cell.lane == STABLE);
-            if let Some(at) = SERVICES.iter().position(|service| wanted && *service == cell.service) {
-                let slow = tally.slow.get(&SLOW_MS).copied().unwrap_or(0);
-                add(&mut self.open[at], [tally.requests, tally.failures, slow]);
-            }
+        let lanes = if self.kind == Kind::Printed { 2 } else { 1 };
+        for lane in second.iter().take(lanes) {
+            self.open.iter_mut().zip(lane).for_each(|(sum, counts)| add(sum, *counts));
         }
         self.seconds += 1;
         if self.seconds.is_multiple_of(self.kind.scrape_s()) {
@@ -143,10 +140,6 @@ impl Rival {
         let is_slow = self.kind != Kind::Printed && share(slow) < FAST;
         (requests > 0).then(|| share(failures) < SUCCESS || is_slow)
     }
-}
-
-fn add(sum: &mut Counts, counts: Counts) {
-    sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]

@@ -25,7 +25,12 @@ pub enum Truth {
     Bad,
     /// Worse than stable and under twice what is allowed: either verdict has its reasons.
     Between,
+    /// Bad, but not before it has had users for [`LATE_S`]: it may be handed over before there is anything to see.
+    Later,
 }
+
+/// Damage that begins later than this is counted by itself.
+pub const LATE_S: f64 = 50.0;
 
 /// How a bad lane is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -55,11 +55,11 @@ impl Share {
     }
 }
 
-/// Median and 95th percentile; nothing of nothing.
-pub fn quantiles(mut times: Vec<f64>) -> Option<(f64, f64)> {
+/// Median and another percentile; nothing of nothing.
+pub fn quantiles(mut times: Vec<f64>, percent: usize) -> Option<(f64, f64)> {
     times.sort_by(f64::total_cmp);
     let at = |part: usize| times.get(times.len().saturating_sub(1) * part / 100).copied();
-    at(50).zip(at(95))
+    at(50).zip(at(percent))
 }
 
 /// A count as a real number.

@@ -2,11 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::run::{Drive, Record, run};
+use crate::record::Record;
+use crate::run::{Drive, run};
 use crate::scenario::Scenario;
 
-/// First seed that nothing was tuned on.
-pub const HELD_OUT: u64 = 1 << 40;
+/// First seed that nothing was tuned on. Whoever looks at single releases of these, or changes a setting after having
+/// seen their figures, moves it to [`BURNT`] and takes the next power of two.
+pub const HELD_OUT: u64 = 1 << 41;
+/// First seed that was held out once: changes of the judge were made after its figures had been seen. For tuning.
+pub const BURNT: u64 = 1 << 40;
 /// First seed for choosing settings, and of the tests.
 pub const TUNING: u64 = 1;
 

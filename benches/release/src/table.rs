@@ -6,7 +6,7 @@ use std::fmt::Write;
 use graylane_analysis::Outcome;
 
 use crate::figures::Figure;
-use crate::run::Record;
+use crate::record::Record;
 use crate::scenario::Truth;
 
 /// Figures, one a line, with the target and whether it was met.
@@ -20,7 +20,8 @@ pub fn figures(figures: &[Figure]) -> String {
         };
         let show = |value: f64| match figure.unit {
             "share" => format!("{:.2}%", value * 100.0),
-            "seconds" => format!("{value:.0} s"),
+            "seconds" => format!("{value:.1} s"),
+            "milliseconds" => format!("{value:.0} ms"),
             _ => format!("{value:.3}"),
         };
         let bound = figure.bound95.map_or_else(String::new, show);
@@ -48,11 +49,32 @@ pub fn kinds(records: &[Record]) -> String {
         let ended = |outcome: Outcome| records.iter().filter(|record| record.outcome == outcome).count();
         let [pass, fail] = [Outcome::Pass, Outcome::Fail].map(ended);
         let [open, paused] = [Outcome::Unverified, Outcome::Pause].map(ended);
-        let back = |at: usize| records.iter().filter(|record| record.rivals[at].0.is_some()).count();
+        let by =
+            |at: usize| records.iter().filter(move |record| record.rivals.get(at).is_some_and(|one| one.0.is_some()));
+        let back = |at: usize| by(at).count();
         let all = records.len();
         let truth = format!("{truth:?}").to_lowercase();
         let _ = write!(text, "{truth:<8} {kind:<34} {all:>6} {pass:>7} {fail:>7} {open:>7} {paused:>7} | ");
         let _ = writeln!(text, "{:>15}{:>8} {:>8} {:>8}", "", back(0), back(1), back(2));
+    }
+    text
+}
+
+/// Releases whose end was wrong, or that a brake stopped for nothing, one a line.
+pub fn wrong(records: &[Record]) -> String {
+    let is_wrong = |record: &&Record| match (record.scenario.truth, record.outcome) {
+        (Truth::Good, Outcome::Fail) | (Truth::Bad, Outcome::Pass) => true,
+        (Truth::Good, _) => record.braked_s.is_some(),
+        _ => false,
+    };
+    let mut text = String::new();
+    for record in records.iter().filter(is_wrong) {
+        let Record { scenario, outcome, decided_s, braked_s, is_braked, released, reason, .. } = record;
+        let _ = writeln!(
+            text,
+            "  {:?} {} {:.0} rps: {outcome:?} after {decided_s} s, braked {braked_s:?} {is_braked} {released}: {reason}",
+            scenario.truth, scenario.kind, scenario.rps
+        );
     }
     text
 }

@@ -7,7 +7,7 @@ use crate::scenario::Scenario;
 use crate::world::{Hop, World};
 
 /// What the gateway counts of the lane's units.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Units {
     /// Chance that a failure is of the same user as the one before: retries.
     cluster: f64,

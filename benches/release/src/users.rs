@@ -6,7 +6,7 @@ use crate::units::bucket_of;
 use graylane_analysis::counts::UNITS;
 
 /// A crowd with slots.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Users {
     /// Slots in ascending order with the share of the traffic up to each.
     shares: Vec<(f64, f64)>,
@@ -17,7 +17,7 @@ pub struct Users {
 }
 
 /// A user whose requests fail.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Broken {
     slot: f64,
     share: f64,

@@ -36,13 +36,15 @@ pub struct Hop {
 pub type Flow = [Hop; SERVICES.len()];
 
 /// The world of one release.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     scenario: Scenario,
     users: Users,
     draw: Draw,
     /// When the lane got its first request, in seconds.
     opened_s: Option<f64>,
+    /// Begin of the half second in which the damage first met a request, in seconds.
+    first_harm_s: Option<f64>,
 }
 
 // === impl Hop ===
@@ -61,7 +63,7 @@ impl World {
     pub fn new(scenario: &Scenario) -> Self {
         let mut draw = Draw::new(scenario.seed);
         let users = Users::new(&scenario.crowd, &mut draw);
-        Self { scenario: scenario.clone(), users, draw, opened_s: None }
+        Self { scenario: scenario.clone(), users, draw, opened_s: None, first_harm_s: None }
     }
 
     /// Share of the lane's requests that fail at a weight because of who sends them, on average.
@@ -77,6 +79,17 @@ impl World {
     /// Shares of all traffic that a weight sends to the lane, by bucket of units.
     pub fn by_bucket(&self, weight: f64) -> [f64; UNITS] {
         self.users.by_bucket(weight)
+    }
+
+    /// Begin of the half second in which the damage first met a request, in seconds.
+    pub fn first_harm_s(&self) -> Option<f64> {
+        self.first_harm_s
+    }
+
+    /// Requests of half a second that a brake keeps out of the lane at a weight.
+    pub fn held_back(&mut self, weight: f64) -> u64 {
+        let share = self.users.share(weight);
+        self.draw.poisson(share * self.scenario.rps * STEP_S)
     }
 
     /// Half a second at a weight (0 to 1); gives the lane's and stable's traffic.
@@ -115,10 +128,15 @@ impl World {
             let left = arrived - hop.downstream - hop.waited;
             let natural = clustered(&mut self.draw, left, odds.natural, self.scenario.cluster);
             let users = if at == 0 { broken } else { 0 };
-            hop.own = (natural + self.draw.binomial(left, odds.extra) + users).min(left);
+            let harmed = self.draw.binomial(left, odds.harm);
+            hop.own = (natural + self.draw.binomial(left, odds.extra) + harmed + users).min(left);
             hop.by_users = users.min(hop.own);
             let handed = self.draw.binomial(below.slow, 0.9).min(arrived);
-            hop.slow = handed + self.draw.binomial(arrived - handed, odds.slow);
+            let harmed_slow = self.draw.binomial(arrived - handed, odds.harm_slow);
+            hop.slow = handed + harmed_slow + self.draw.binomial(arrived - handed - harmed_slow, odds.slow);
+            if harmed + harmed_slow + hung + hop.unanswered > 0 {
+                self.first_harm_s.get_or_insert(at_s);
+            }
             below = *hop;
         }
         flow
@@ -145,9 +163,12 @@ struct Odds {
     hangs: f64,
     /// Failures that any version has.
     natural: f64,
-    /// Failures by outage or damage.
+    /// Failures by outage, or because the version is young.
     extra: f64,
     slow: f64,
+    /// Failures, and slow requests, by damage.
+    harm: f64,
+    harm_slow: f64,
 }
 
 fn odds(scenario: &Scenario, opened_s: Option<f64>, at_s: f64, in_lane: bool, hop: usize) -> Odds {
@@ -159,6 +180,8 @@ fn odds(scenario: &Scenario, opened_s: Option<f64>, at_s: f64, in_lane: bool, ho
         natural: scenario.base[hop] * drift,
         extra: 0.0,
         slow: scenario.slow[hop] * drift,
+        harm: 0.0,
+        harm_slow: 0.0,
     };
     if let Some(outage) = scenario.outage.filter(|outage| outage.hop == hop && scenario.has_outage(at_s)) {
         odds.extra += outage.rate;
@@ -177,10 +200,10 @@ fn odds(scenario: &Scenario, opened_s: Option<f64>, at_s: f64, in_lane: bool, ho
         let rise = if damage.rise_s > 0.0 { ((since - damage.from_s) / damage.rise_s).min(1.0) } else { 1.0 };
         match damage.harm {
             Harm::None => {}
-            Harm::Own => odds.extra += damage.rate * rise,
+            Harm::Own => odds.harm = damage.rate * rise,
             Harm::Unreachable => odds.unanswered += damage.rate * rise,
             Harm::Hanging => odds.hangs += damage.rate * rise,
-            Harm::Slow => odds.slow += damage.rate * rise,
+            Harm::Slow => odds.harm_slow = damage.rate * rise,
         }
     }
     odds

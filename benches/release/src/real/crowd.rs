@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use graylane::app::Seen;
@@ -13,11 +13,15 @@ use rand_pcg::Pcg64Mcg;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::Trouble;
+
 /// Connections, each of which asks twice a second: 100 requests a second.
 const CLIENTS: u64 = 50;
 const PERIOD: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 const USERS: u64 = 5_000;
+/// An answer that takes longer is slow, where latency is judged.
+const SLOW: Duration = Duration::from_millis(300);
 
 /// One request.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +46,13 @@ pub struct Crowd {
 // === impl Crowd ===
 
 impl Crowd {
-    /// Starts 100 requests a second at an address; `rate` of them carry `query`.
-    pub fn start(entry: &str, query: &'static str, rate: f64, seed: u64) -> Self {
+    /// Starts 100 requests a second at an address, of which so many meet the trouble.
+    pub fn start(entry: &str, trouble: Trouble, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
             let draw = Pcg64Mcg::seed_from_u64(seed * CLIENTS + client);
-            clients.spawn(ask(entry.to_owned(), query, rate, draw, stop.clone()));
+            clients.spawn(ask(entry.to_owned(), trouble, draw, stop.clone()));
         }
         Self { stop, clients }
     }
@@ -68,7 +72,7 @@ impl Crowd {
     }
 }
 
-async fn ask(entry: String, query: &'static str, rate: f64, mut draw: Pcg64Mcg, stop: Arc<AtomicBool>) -> Vec<Met> {
+async fn ask(entry: String, trouble: Trouble, mut draw: Pcg64Mcg, stop: Arc<AtomicBool>) -> Vec<Met> {
     let mut client = Client::new(entry, PATIENCE);
     // Not all at the same moment.
     tokio::time::sleep(PERIOD.mul_f64(draw.random())).await;
@@ -77,16 +81,18 @@ async fn ask(entry: String, query: &'static str, rate: f64, mut draw: Pcg64Mcg, 
     let mut all = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
-        let meets = draw.random_bool(rate);
-        let path = if meets { format!("/?{query}") } else { "/".to_owned() };
+        let meets = draw.random_bool(trouble.rate);
+        let path = format!("/?{}&{}", trouble.always, if meets { trouble.query } else { "" });
         let user = format!("user-{}", draw.random_range(0..USERS));
         let trace = format!("00-{:032x}-{:016x}-01", draw.random::<u128>() | 1, draw.random::<u64>() | 1);
         let asked = Ask::get(path).with("x-user-id", user).with("traceparent", trace);
-        let sent = SystemTime::now();
+        let (sent, begun) = (SystemTime::now(), Instant::now());
         let answer = client.ask(&asked).await;
         let body = answer.as_ref().map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default();
         let failed = !answer.is_ok_and(|answer| answer.status.is_success());
-        all.push(Met::new(sent, failed, meets && query.contains("forward"), &body));
+        let loses = trouble.query.contains("forward");
+        let is_slow = trouble.spec.contains("latency") && begun.elapsed() > SLOW;
+        all.push(Met::new(sent, failed, meets && (loses || is_slow), &body));
     }
     all
 }
@@ -94,10 +100,11 @@ async fn ask(entry: String, query: &'static str, rate: f64, mut draw: Pcg64Mcg, 
 // === impl Met ===
 
 impl Met {
-    fn new(sent: SystemTime, failed: bool, loses: bool, body: &str) -> Self {
+    /// `suffers` where an answer that is no failure is bad all the same, if it is the lane's.
+    fn new(sent: SystemTime, failed: bool, suffers: bool, body: &str) -> Self {
         let path = serde_json::from_str::<Seen>(body).map(|seen| seen.path()).unwrap_or_default();
         let in_lane = path.iter().any(|at| at.contains("-canary"));
-        let is_bad = failed || (loses && in_lane) || path.iter().any(|at| at.contains("answer"));
+        let is_bad = failed || (suffers && in_lane) || path.iter().any(|at| at.contains("answer"));
         Self { sent, in_lane, failed, is_bad }
     }
 }

@@ -45,8 +45,8 @@ pub struct Trial {
 /// # Errors
 /// When the release does not begin or does not leave.
 pub async fn run(stage: &mut Stage, trouble: Trouble, seed: u64) -> Result<Trial> {
-    let crowd = Crowd::start(&stage.entry(true), trouble.query, trouble.rate, seed);
-    begin(stage, seed).await?;
+    let crowd = Crowd::start(&stage.entry(true), trouble, seed);
+    begin(stage, &trouble, seed).await?;
     let status = watch(stage, if trouble.fault.is_some() { PATIENCE } else { GOOD }).await?;
     tokio::time::sleep(AFTER).await;
     let met = crowd.stop().await?;
@@ -58,13 +58,17 @@ pub async fn run(stage: &mut Stage, trouble: Trouble, seed: u64) -> Result<Trial
     Ok(trial)
 }
 
-async fn begin(stage: &mut Stage, seed: u64) -> Result<()> {
+/// Begins a release that is judged as shipped.
+async fn begin(stage: &mut Stage, trouble: &Trouble, seed: u64) -> Result<()> {
+    let frontend = if trouble.is_alone { ", lanes: []" } else { "" };
+    let spec = if trouble.spec.contains("analysis") { "" } else { "  analysis: {}\n" };
     let text = format!(
         "apiVersion: graylane.io/v1alpha1\nkind: GrayRelease\nmetadata: {{name: trial-{seed}, namespace: shop}}\nspec:\n  \
          group: shop\n  lanes: [{{name: canary}}]\n  members:\n  \
-         - {{service: frontend, hosts: [127.0.0.1, localhost, shop.example.com]}}\n  - {{service: cart, lanes: []}}\n  \
-         - {{service: orders}}\n  - {{service: payment, lanes: []}}\n  stickiness: {{unit: [{{header: x-user-id}}]}}\n  \
-         steps: {STEPS}\n  analysis: {{warmup: 1s}}\n  promotion: {{strategy: manual}}\n"
+         - {{service: frontend, hosts: [127.0.0.1, localhost, shop.example.com]{frontend}}}\n  \
+         - {{service: cart, lanes: []}}\n  - {{service: orders}}\n  - {{service: payment, lanes: []}}\n  \
+         stickiness: {{unit: [{{header: x-user-id}}]}}\n  steps: {STEPS}\n  promotion: {{strategy: manual}}\n{spec}  {}\n",
+        trouble.spec
     );
     stage.change_release(&format!("shop/trial-{seed}"), &text).await
 }

@@ -1,6 +1,6 @@
 //! Bad releases.
 
-use super::{Damage, Harm, Scenario, Truth, good};
+use super::{Damage, Harm, LATE_S, Scenario, Truth, good};
 use crate::draw::Draw;
 
 pub(super) fn shape(scenario: &mut Scenario, draw: &mut Draw) {
@@ -17,7 +17,8 @@ pub(super) fn shape(scenario: &mut Scenario, draw: &mut Draw) {
         at if at < 0.40 => swallowed(scenario, draw),
         at if at < 0.53 => slow(scenario, draw),
         at if at < 0.61 => one_pod(scenario, draw),
-        at if at < 0.68 => late(scenario, draw),
+        at if at < 0.65 => late(scenario, draw),
+        at if at < 0.68 => later(scenario, draw),
         at if at < 0.73 => rising(scenario, draw),
         at if at < 0.78 => low_traffic(scenario, draw),
         at if at < 0.84 => between(scenario, draw),
@@ -69,7 +70,14 @@ fn one_pod(scenario: &mut Scenario, draw: &mut Draw) {
 
 fn late(scenario: &mut Scenario, draw: &mut Draw) {
     scenario.kind = "begins late";
-    scenario.damage.from_s = draw.between(5.0, 50.0);
+    scenario.damage.from_s = draw.between(5.0, LATE_S);
+}
+
+/// Up to the end of the handbook's four minutes.
+fn later(scenario: &mut Scenario, draw: &mut Draw) {
+    scenario.kind = "begins much later";
+    scenario.truth = Truth::Later;
+    scenario.damage.from_s = draw.between(LATE_S, 240.0);
 }
 
 fn rising(scenario: &mut Scenario, draw: &mut Draw) {
