@@ -1,5 +1,6 @@
-//! Notices to receivers that take them, fail at first, or are dead.
+//! Notices to receivers that take them, fail at first, or are dead; of made-up statuses, and of the binary.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -132,6 +133,55 @@ async fn a_dead_receiver_holds_up_nobody() -> Result<()> {
         }
         ensure!(begun.elapsed() < Duration::from_secs(5), "{address}: took {:?}", begun.elapsed());
     }
+    Ok(())
+}
+
+/// A release that waits for a person at its first step, and the one proxy that will never run it.
+const FOLDER: [(&str, &str); 3] = [
+    (
+        "release.yaml",
+        "apiVersion: graylane.io/v1alpha1
+kind: GrayRelease
+metadata: {name: summer, namespace: shop}
+spec:
+  lanes: [{name: canary}]
+  members: [{service: orders}]
+  rules: [{name: testers, lane: canary, when: {match: {field: {header: x-tester}, is: present}}}]
+  steps: [{pause: {}}]
+  promotion: {strategy: manual}
+",
+    ),
+    (
+        "proxies.yaml",
+        "module: filter.wasm
+proxies:
+- {name: gateway, admin: '127.0.0.1:1', filters: [{role: gateway, ecds: gateway.json}]}
+",
+    ),
+    // No Envoy runs, so nobody loads it.
+    ("filter.wasm", ""),
+];
+
+#[tokio::test]
+async fn the_binary_tells_its_webhook_what_became_of_a_release_until_it_is_taken() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (name, text) in FOLDER {
+        std::fs::write(folder.path().join(name), text)?;
+    }
+    let receiver = Receiver { fails: Arc::new(AtomicU32::new(1)), ..Receiver::default() };
+    let url = receiver.start().await?;
+    let _running = tokio::process::Command::new(env!("CARGO_BIN_EXE_graylane"))
+        .args(["run", "--notify-kind", "cloudevents", "--notify-url", &url, "--local"])
+        .arg(folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let taken = receiver.until(1).await?;
+    let (kind, event) = &taken[0];
+    ensure!(kind == "application/cloudevents+json" && event["type"] == "io.graylane.release.Paused", "{kind} {event}");
+    ensure!(event["data"]["release"] == "shop/summer" && event["data"]["attempt"] == 1, "{event}");
+    ensure!(receiver.fails.load(Ordering::SeqCst) == 0, "the first try was answered with 503");
     Ok(())
 }
 
