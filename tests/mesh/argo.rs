@@ -112,7 +112,7 @@ fn until_it_is_aborted(bed: &Bed, town: &Town<'_>) -> Result<()> {
 }
 
 #[test]
-fn a_release_that_is_taken_back_aborts_the_rollout_that_leads_it() {
+fn an_abort_of_the_release_is_one_of_the_rollout_that_leads_it_and_the_other_way_round() {
     bed::tell(&Bed::mesh(), |bed| {
         let town = Town::build(bed, &led(), "orders-1")?;
         town.give("orders-2")?;
@@ -132,8 +132,32 @@ fn a_release_that_is_taken_back_aborts_the_rollout_that_leads_it() {
         town.kubectl_patch_status(r#"{"status": {"abort": false}}"#)?;
         let again = until(bed, "the second attempt", |status| status["weight"] == "canary=20%")?;
         ensure!(again["attempt"] == 2, "{again}");
+        an_abort_by_argo_takes_the_lane_away(bed, &town)?;
         town.was_never_forbidden()
     })
+}
+
+/// What `kubectl argo rollouts abort` writes; nothing is asked of graylane.
+fn an_abort_by_argo_takes_the_lane_away(bed: &Bed, town: &Town<'_>) -> Result<()> {
+    let begun = std::time::Instant::now();
+    town.kubectl_patch_status(r#"{"status": {"abort": true}}"#)?;
+    let back = until_phase(bed, "RolledBack")?;
+    let took = begun.elapsed().as_secs_f64();
+    let history = back["history"].as_array().into_iter().flatten();
+    let of_this_attempt: Vec<_> = history.rev().take_while(|entry| entry["reason"] != "Weight").collect();
+    let said = of_this_attempt.iter().find(|entry| entry["reason"] == "RolloutAborted");
+    let said = said.with_context(|| format!("it does not say why: {of_this_attempt:?}"))?;
+    ensure!(
+        back["weight"].as_str().unwrap_or_default().is_empty()
+            && back["weights"].as_object().is_none_or(|all| all.is_empty()),
+        "{back:#}"
+    );
+    served_by(bed, "orders-1")?;
+    let status = town.rollout()?["status"].take();
+    ensure!(status["abort"] == true && status["phase"] == "Degraded", "{status}");
+    println!("{}", said["message"]);
+    let name = "argo: an abort of the Rollout until the lane is gone";
+    judge_cost(name, format!("{took:.2} s"), "at most 5 s", took <= 5.0)
 }
 
 #[test]
