@@ -24,7 +24,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// So often a subset gets another label.
 const LABELS: usize = 12;
 /// Ordinary ways of ending: the proxies hear of it before the process does.
-const GENTLY: &str = r#"{"spec": {"template": {"spec": {"containers": [
+pub const GENTLY: &str = r#"{"spec": {"template": {"spec": {"containers": [
     {"name": "app", "lifecycle": {"preStop": {"sleep": {"seconds": 3}}}}]}}}}"#;
 
 #[test]

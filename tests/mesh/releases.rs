@@ -3,10 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::Ask;
+use graylane_tests::figures::judge;
 use graylane_tests::poll;
 
 use crate::asking::{CANARY, STABLE, path, takes};
 use crate::control::{Control, PATIENCE, PROXIES, SUMMER, disturbances, release, until, until_paused_at, until_phase};
+use crate::readiness::GENTLY;
 use crate::traffic::{HOST, Traffic};
 
 #[test]
@@ -54,6 +56,34 @@ fn smoke_an_abort_takes_everybody_back_at_once() {
         let (served, failed) = traffic.stop(bed)?;
         ensure!(failed == 0, "{failed} of {served} requests failed");
         Ok(())
+    })
+}
+
+#[test]
+fn what_has_become_stable_is_taken_back_by_undo_without_a_failed_request() {
+    bed::tell(&Bed::mesh(), |bed| {
+        let control = Control::of_shop(bed)?;
+        // An undo is an ordinary update of stable, which serves everybody meanwhile.
+        for name in ["orders", "orders-canary", "stock", "stock-canary"] {
+            bed.kubectl(&["-n", "shop", "patch", "deployment", name, "--patch", GENTLY])?;
+        }
+        bed.wait_for_deployments("shop")?;
+        bed.apply(SUMMER)?;
+        until_paused_at(bed, "canary=5%")?;
+        let traffic = Traffic::begin(bed)?;
+        bed.graylane(&["promote", "--full", "summer", "-n", "shop", "--no-wait"])?.done()?;
+        until_phase(bed, "Succeeded")?;
+        everybody_is_on(bed, CANARY)?;
+        control.ask("undo")?;
+        until_phase(bed, "RolledBack")?;
+        everybody_is_on(bed, STABLE)?;
+        let (served, failed) = traffic.stop(bed)?;
+        judge(
+            "a release through to stable and back by undo",
+            format!("{failed} of {served} requests failed"),
+            "0",
+            failed == 0,
+        )
     })
 }
 
