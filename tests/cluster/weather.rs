@@ -53,6 +53,7 @@ pub struct Weather {
     sky: watch::Sender<Sky>,
     passed: Arc<Mutex<Vec<Passed>>>,
     held: Arc<AtomicUsize>,
+    tried: Arc<AtomicUsize>,
     kubeconfig: PathBuf,
     task: AbortHandle,
 }
@@ -65,6 +66,7 @@ impl Weather {
     pub fn between(bed: &Bed, name: &str, account: &Path) -> Result<Self> {
         let (sky, _) = watch::channel(Sky::Clear);
         let (passed, held) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let tried = Arc::new(AtomicUsize::new(0));
         let (address, task) = bed.block_on(async {
             let options = KubeConfigOptions::default();
             let mut config = Config::from_custom_kubeconfig(Kubeconfig::read_from(account)?, &options).await?;
@@ -75,13 +77,14 @@ impl Weather {
                 sky: sky.clone(),
                 passed: Arc::clone(&passed),
                 held: Arc::clone(&held),
+                tried: Arc::clone(&tried),
             };
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let address = listener.local_addr()?;
             Ok::<_, anyhow::Error>((address, tokio::spawn(serve(listener, passage)).abort_handle()))
         })?;
         let kubeconfig = write_kubeconfig(bed, name, address)?;
-        Ok(Self { sky, passed, held, kubeconfig, task })
+        Ok(Self { sky, passed, held, tried, kubeconfig, task })
     }
 
     pub fn kubeconfig(&self) -> &Path {
@@ -95,6 +98,11 @@ impl Weather {
     /// Writes that wait now, or have waited.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
+    }
+
+    /// Requests, and connections while nobody is there, that have come to nothing so far.
+    pub fn tried(&self) -> usize {
+        self.tried.load(Ordering::SeqCst)
     }
 
     /// What has passed so far.
@@ -127,11 +135,13 @@ struct Passage {
     sky: watch::Sender<Sky>,
     passed: Arc<Mutex<Vec<Passed>>>,
     held: Arc<AtomicUsize>,
+    tried: Arc<AtomicUsize>,
 }
 
 async fn serve(listener: TcpListener, passage: Passage) {
     while let Ok((stream, _)) = listener.accept().await {
         if *passage.sky.borrow() == Sky::Away {
+            passage.tried.fetch_add(1, Ordering::SeqCst);
             continue;
         }
         let passage = passage.clone();
@@ -158,6 +168,9 @@ impl Passage {
         let mut sky = self.sky.subscribe();
         let mut was_held = false;
         let now = sky.borrow().clone();
+        if matches!(now, Sky::Status(_) | Sky::Hangs | Sky::Away) {
+            self.tried.fetch_add(1, Ordering::SeqCst);
+        }
         match now {
             Sky::Clear => {}
             Sky::Status(code) => return Ok(failure(code)),
