@@ -6,6 +6,7 @@ use std::hint::black_box;
 
 use graylane_filter::pairs;
 use graylane_policy::slots::{self, SlotTable};
+use graylane_policy::vacant::Vacant;
 use graylane_policy::{Inputs, Policy, baggage, cookie, hash, query, trace};
 
 use crate::mix::{Mix, Request, SIZES};
@@ -63,6 +64,7 @@ fn decide_encoded<'p>(policy: &'p Policy, encoded: &[u8]) -> &'p str {
         note: None,
         tags: &[],
         braked: &[],
+        vacant: &Vacant::default(),
     });
     match (decision.choices.first(), policy.groups().first()) {
         (Some(choice), Some(group)) => group.lane_name(choice.lane),

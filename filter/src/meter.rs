@@ -9,6 +9,7 @@ use graylane_policy::brake::GroupLane;
 use graylane_policy::metric::{push_labels, stat_name};
 use graylane_policy::raw::Role;
 use graylane_policy::specimen::Specimen;
+pub use graylane_policy::vacant::Version;
 use graylane_policy::{Choice, Cohort, Decision, LaneId, Policy, Reason};
 use hashbrown::HashMap;
 
@@ -34,9 +35,6 @@ pub enum Quit {
     /// As far as is known the caller was tired of waiting.
     GaveUp,
 }
-
-/// A version of a member: its position in [`Policy::destinations`], and the lane.
-pub type Version = (usize, LaneId);
 
 /// Metric ids of one document.
 pub struct Meter {

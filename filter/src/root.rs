@@ -1,10 +1,11 @@
 //! One root context: one config document in force on one worker.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use graylane_policy::hash::seed_of;
 use graylane_policy::metric::stat_name;
+use graylane_policy::vacant::Vacant;
 use graylane_policy::{ConfigError, PodLane, Policy};
 
 use crate::brake::{self, Brakes};
@@ -34,6 +35,8 @@ pub struct Active<H> {
     pub units: Units,
     /// When failed requests were named last.
     pub failed: FailedTraces,
+    /// Versions that Envoy had no endpoint for.
+    pub vacant: RefCell<Vacant>,
     /// Its open calls in lanes, where they may have to be closed.
     pub drain: Drain,
     /// The lane of the pod this proxy belongs to.
@@ -65,6 +68,7 @@ pub fn configure<H: Host>(host: &Rc<H>) -> Result<Active<H>, ConfigError> {
         brakes: Brakes::new(&policy),
         units: Units::default(),
         failed: FailedTraces::default(),
+        vacant: RefCell::default(),
         drain: Drain::default(),
         pod,
         workload,

@@ -14,6 +14,7 @@ mod draining;
 mod failing;
 mod routing;
 mod units;
+mod vacant;
 mod workers;
 
 /// One VM with a document in force.

@@ -53,6 +53,7 @@ impl<H: Host> Stream<H> {
         let peer = active.policy.needs_peer().then(|| active.peer()).flatten();
         let claims = active.claims();
         let braked = active.brakes.tripped(&*active.host);
+        let vacant = active.vacant.borrow();
         let mut inputs = Inputs {
             headers: &headers,
             now_unix_ms: at_ns / 1_000_000,
@@ -64,6 +65,7 @@ impl<H: Host> Stream<H> {
             note: None,
             tags: &[],
             braked: &braked,
+            vacant: &vacant,
         };
         let trace = active.policy.trace_id(&headers);
         let note =
@@ -99,14 +101,17 @@ impl<H: Host> Stream<H> {
             return;
         }
         let end_ns = active.host.now_ns();
-        let (status, outcome) = active.outcome(&begun);
+        let (end, outcome) = active.outcome(&begun);
+        if let Some(version) = active.called(&begun.place).filter(|_| end.has_no_endpoint()) {
+            active.vacant.borrow_mut().note(version, end_ns / 1_000_000);
+        }
         match outcome {
             Outcome::Ignored => return,
             Outcome::Abandoned => return active.count_abandoned(&begun, end_ns),
             Outcome::Success | Outcome::Failure => {}
         }
         if counts {
-            active.count(&begun, end_ns, status, outcome);
+            active.count(&begun, end_ns, end.status, outcome);
         }
         if !begun.samples.is_empty() {
             let (host, failed) = (&*active.host, outcome == Outcome::Failure);
@@ -231,17 +236,18 @@ impl<H: Host> Active<H> {
         self.meter.abandoned(host, &self.policy, begun.place, quit);
     }
 
-    /// Status and outcome. Response flags cost a host call and are read only where they can matter:
+    /// What Envoy knows of the end, and the outcome. Response flags cost a host call and are read only where they can matter:
     /// an answer that was fine is not taken back because its reader left.
-    fn outcome(&self, begun: &Begun) -> (u16, Outcome) {
+    fn outcome(&self, begun: &Begun) -> (End, Outcome) {
         let status = self.number(&["response", "code"]).unwrap_or(0) as u16;
         let grpc_status = begun.is_grpc.then(|| self.number(&["response", "grpc_status"])).flatten();
         let answer = End { status, flags: 0, is_grpc: begun.is_grpc, grpc_status };
         if judge(&answer) == Outcome::Success {
-            return (status, Outcome::Success);
+            return (answer, Outcome::Success);
         }
         let flags = self.number(&["response", "flags"]).unwrap_or(0);
-        (status, judge(&End { flags, ..answer }))
+        let end = End { flags, ..answer };
+        (end, judge(&end))
     }
 
     /// A property that Envoy serialises as a 64-bit integer in the host's byte order, which is wasm's.

@@ -30,5 +30,6 @@ mod sticky;
 mod traces;
 mod trap;
 mod units;
+mod vacant;
 mod windows;
 mod withdrawn;

@@ -14,6 +14,7 @@ use crate::policy::{Group, PodLane, Policy};
 use crate::raw::{Role, RouteBy};
 use crate::ring::{Note, NotedLane};
 use crate::trace::{self, TraceId};
+use crate::vacant::Vacant;
 
 pub use writes::Write;
 
@@ -40,6 +41,8 @@ pub struct Inputs<'r> {
     pub tags: &'r [NotedLane],
     /// Lanes whose brake has tripped on this proxy: weights send nobody there.
     pub braked: &'r [GroupLane],
+    /// Versions without an endpoint, as this worker met them: stable serves for them.
+    pub vacant: &'r Vacant,
 }
 
 /// A group's lane, and why.
@@ -98,7 +101,7 @@ impl Policy {
             .map(|(at, group)| choose::choose(self, group, at, inputs, &mut values))
             .collect();
         let destination = self.destination(inputs.headers);
-        let (served, cohort) = self.served(&choices, destination, inputs.pod);
+        let (served, cohort) = self.served(&choices, destination, inputs);
         let issued = choices.iter().any(|choice| choice.issued);
         let mut decision = Decision {
             issued_unit: issued.then(|| choose::unit_digits(inputs.random)),
@@ -171,17 +174,22 @@ impl Policy {
     }
 
     /// The lane whose version serves at the destination, and the cohort it counts in.
-    fn served(&self, choices: &[Choice], at: Option<usize>, pod: Option<PodLane>) -> (LaneId, Cohort) {
-        let Some(destination) = at.and_then(|at| self.destinations.get(at)) else {
+    fn served(&self, choices: &[Choice], at: Option<usize>, inputs: &Inputs<'_>) -> (LaneId, Cohort) {
+        let Some((at, destination)) = at.and_then(|at| Some((at, self.destinations.get(at)?))) else {
             return (STABLE, Cohort::Slot);
         };
         let Some(choice) = choices.get(destination.group) else {
             return (STABLE, Cohort::Slot);
         };
-        let own = pod.filter(|pod| pod.group == destination.group).map_or(STABLE, |pod| pod.lane);
+        let own = inputs.pod.filter(|pod| pod.group == destination.group).map_or(STABLE, |pod| pod.lane);
         let served = match self.role {
             Role::Inbound => own,
-            _ if destination.route_by == RouteBy::Carried || destination.is_ready(choice.lane) => choice.lane,
+            // Its route matches the carried header, whatever is said here.
+            _ if destination.route_by == RouteBy::Carried => choice.lane,
+            _ if choice.lane.is_stable() => STABLE,
+            _ if destination.is_ready(choice.lane) && !inputs.vacant.holds((at, choice.lane), inputs.now_unix_ms) => {
+                choice.lane
+            }
             _ => STABLE,
         };
         let cohort = match (served == choice.lane, served.is_stable()) {

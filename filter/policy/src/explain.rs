@@ -8,6 +8,7 @@ use crate::decide::{Choice, Decision, Inputs};
 use crate::field::{Facts, Values};
 use crate::policy::{Group, Policy};
 use crate::raw::RawField;
+use crate::vacant::Vacant;
 
 /// A request as a person describes it.
 #[derive(Clone, Debug, Default)]
@@ -111,6 +112,7 @@ pub fn explain(policy: &Policy, request: &Request) -> Explanation {
         note: None,
         tags: &[],
         braked: &[],
+        vacant: &Vacant::default(),
     };
     let decision = policy.decide(&inputs);
     let facts = Facts { headers: &captured, peer: inputs.peer, claims: &claims };

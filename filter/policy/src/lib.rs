@@ -39,6 +39,7 @@ mod shape;
 pub mod slots;
 pub mod specimen;
 pub mod trace;
+pub mod vacant;
 
 pub use check::MAX_GROUPS;
 pub use decide::{Choice, Decision, Inputs, Write};

@@ -29,11 +29,21 @@ pub enum Outcome {
     Ignored,
 }
 
-/// `DownstreamConnectionTermination` in `envoy/stream_info/stream_info.h` (`CoreResponseFlag`): bit 14
-/// of the legacy bit set.
+/// `NoHealthyUpstream` in `envoy/stream_info/stream_info.h` (`CoreResponseFlag`): bit 1 of the legacy bit set.
+const NO_HEALTHY_UPSTREAM: u64 = 1 << 1;
+/// `DownstreamConnectionTermination`: bit 14 of the same set.
 const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
 /// `DownstreamRemoteReset`: bit 28 of the same set.
 const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
+
+// === impl End ===
+
+impl End {
+    /// Whether Envoy answered because the version that was called had no endpoint it could ask.
+    pub fn has_no_endpoint(&self) -> bool {
+        self.flags & NO_HEALTHY_UPSTREAM != 0
+    }
+}
 
 /// Judges the end of a stream.
 ///

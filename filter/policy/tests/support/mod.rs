@@ -3,6 +3,7 @@
 
 use graylane_policy::headers::Captured;
 use graylane_policy::ring::Note;
+use graylane_policy::vacant::Vacant;
 use graylane_policy::{Decision, Inputs, LaneId, PodLane, Policy};
 use serde_json::{Value, json};
 
@@ -51,6 +52,7 @@ pub struct Request {
     pub pod: Option<PodLane>,
     pub note: Option<Note>,
     pub braked: Vec<(usize, LaneId)>,
+    pub vacant: Vacant,
 }
 
 impl Request {
@@ -84,6 +86,7 @@ impl Request {
             note: self.note.as_ref(),
             tags: &[],
             braked: &self.braked,
+            vacant: &self.vacant,
         }
     }
 
