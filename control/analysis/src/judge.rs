@@ -2,6 +2,7 @@
 
 mod arm;
 pub mod bound;
+mod breach;
 mod consecutive;
 mod crowd;
 mod family;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use arm::real;
 pub use arm::{Arm, Pair};
+pub use breach::Breach;
 pub use consecutive::{IN_A_ROW, WINDOW_MS, Windows};
 pub use crowd::Crowd;
 pub use harm::RATIOS;
@@ -82,7 +84,7 @@ impl Evidence {
                             Arm::new(tally.given_up, tally.given_up)
                         });
                     }
-                    trial.observe(plan, &step, family::cap(plan, objective));
+                    trial.observe(plan, &step, family::caps(plan, objective));
                 }
                 Counted::Value(lane, stable) => trial.close(objective, interval, lane, stable),
                 Counted::Nothing => {}

@@ -164,6 +164,17 @@ impl Plan {
         }
     }
 
+    /// The share of bad requests above which an objective is broken whatever stable does: what it allows, and three
+    /// tenths of that, or the floor where that is less. Between the two a lane is neither taken back nor verified.
+    pub fn limit_of(&self, objective: &Objective) -> f64 {
+        let allowed = objective.allowed();
+        let beyond = match objective.kind {
+            ObjectiveKind::Latency { .. } => 0.3 * allowed,
+            _ => self.floor.min(0.3 * allowed),
+        };
+        allowed + beyond
+    }
+
     /// Every pair of service and objective, in the order of the plan.
     pub fn objectives(&self) -> impl Iterator<Item = (&str, &Objective)> {
         self.services

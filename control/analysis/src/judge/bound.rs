@@ -9,15 +9,6 @@ pub const WORSE: [f64; 4] = [1.5, 2.0, 5.0, 20.0];
 /// Rates below the allowed one that are bet on, as its multiples.
 pub const BETTER: [f64; 5] = [0.01, 0.1, 0.3, 0.5, 0.7];
 
-/// A step of the e-process against "the rate is at most what is allowed" (C2 (2); Wald's sequential
-/// ratio, mixed over alternatives). Cut at `cap` from above.
-pub fn step_worse(logs: &mut [Nats; WORSE.len()], arm: Arm, allowed: f64, cap: f64) {
-    for (log, multiple) in logs.iter_mut().zip(WORSE) {
-        let other = (allowed * multiple).min(allowed.midpoint(1.0));
-        *log = log.plus(ratio(arm, allowed, other).min(cap));
-    }
-}
-
 /// A step of the e-process against "the rate is at least what is allowed": promotion is a test too
 /// (C2 (3)), and too little traffic never passes.
 pub fn step_better(logs: &mut [Nats; BETTER.len()], arm: Arm, allowed: f64) {
@@ -26,7 +17,8 @@ pub fn step_better(logs: &mut [Nats; BETTER.len()], arm: Arm, allowed: f64) {
     }
 }
 
-fn ratio(arm: Arm, null: f64, other: f64) -> f64 {
+/// Logarithm of the likelihood ratio of two rates.
+pub(super) fn ratio(arm: Arm, null: f64, other: f64) -> f64 {
     real(arm.bad) * f64::ln(other / null) + real(arm.good()) * f64::ln((1.0 - other) / (1.0 - null))
 }
 
@@ -54,7 +46,8 @@ pub fn needed_harm(lane: f64, stable: f64, share: f64, plan: &Plan, objective: &
     };
     let ratios = super::RATIOS.iter().filter(|ratio| **ratio > plan.margin);
     let best = ratios.clone().map(|ratio| gain(*ratio)).fold(0.0, f64::max);
-    let limit = super::family::needed(plan, objective) + f64::ln(real(super::RATIOS.len() as u64));
+    let needed = super::family::needed(plan, objective) - super::trial::HARM.ln();
+    let limit = needed + f64::ln(real(super::RATIOS.len() as u64));
     if best <= 0.0 { f64::INFINITY } else { limit / best }
 }
 

@@ -1,6 +1,8 @@
 //! All services and objectives of a release as one test.
 
 use super::arm::real;
+use super::bound::WORSE;
+use super::trial::{Caps, HARM};
 use super::{Evidence, RATIOS};
 use crate::plan::{Objective, ObjectiveKind, Plan};
 
@@ -19,10 +21,15 @@ pub fn needed(plan: &Plan, objective: &Objective) -> f64 {
     f64::ln(1.0 / plan.alpha) + f64::ln(all / weight(objective))
 }
 
-/// What one interval may add to one bet at most, so that a rollback needs as many intervals as the
-/// plan asks for.
-pub fn cap(plan: &Plan, objective: &Objective) -> f64 {
-    (needed(plan, objective) + f64::ln(real(RATIOS.len() as u64))) / f64::from(plan.confirmations.max(1))
+/// What one interval may add at most to one bet on harm and to one on a breach, so that a rollback needs as many
+/// intervals as the plan asks for.
+pub fn caps(plan: &Plan, objective: &Objective) -> Caps {
+    let needed = needed(plan, objective);
+    let cap = |bets: usize, stake: f64| {
+        (needed + f64::ln(real(bets as u64)) - stake.ln()) / f64::from(plan.confirmations.max(1))
+    };
+    // Half of the stake of a bet on a breach is kept for later.
+    Caps { harm: cap(RATIOS.len(), HARM), breach: cap(WORSE.len(), 0.5 * (1.0 - HARM)) }
 }
 
 /// The objectives whose harm makes the release fail, worst first: (service, objective).
@@ -30,15 +37,15 @@ pub fn failing<'a>(evidence: &'a Evidence, plan: &'a Plan) -> Vec<(&'a str, &'a 
     let material = |(service, objective): (&'a str, &'a Objective)| {
         let trial = evidence.trial(service, &objective.name)?;
         let needed = needed(plan, objective);
-        let harm = (trial.is_material(plan, objective) && !trial.has_moved(needed)).then(|| trial.against())?;
-        Some((service, objective.name.as_str(), harm, harm - needed))
+        let against = trial.against(plan, objective).filter(|_| !trial.has_moved(needed))?;
+        Some((service, objective.name.as_str(), against, against - needed))
     };
     let mut trials: Vec<_> = plan.objectives().filter_map(material).collect();
     let sum: f64 = trials.iter().map(|(_, _, _, beyond)| beyond.min(600.0).exp()).sum();
     if sum < 1.0 {
         return Vec::new();
     }
-    trials.retain(|(_, _, harm, _)| *harm >= f64::ln(20.0));
+    trials.retain(|(_, _, against, _)| *against >= f64::ln(20.0));
     trials.sort_by(|a, b| b.2.total_cmp(&a.2));
     trials.into_iter().map(|(service, objective, _, _)| (service, objective)).collect()
 }

@@ -38,13 +38,23 @@ impl Nats {
 
 /// The logarithm of the mean of exponentials, each divided by a dispersion of at least 1.
 pub fn log_mean_exp(logs: &[Nats], dispersion: f64) -> f64 {
-    let logs = logs.iter().map(|log| log.get() / dispersion.max(1.0));
+    log_mean(logs.iter().map(|log| log.get() / dispersion.max(1.0)))
+}
+
+/// The logarithm of the mean of exponentials; 0 of none.
+pub fn log_mean(logs: impl Iterator<Item = f64> + Clone) -> f64 {
     let top = logs.clone().fold(f64::NEG_INFINITY, f64::max);
     if !top.is_finite() {
         return 0.0;
     }
     let (sum, count) = logs.fold((0.0, 0.0), |(sum, count), log| (sum + (log - top).exp(), count + 1.0));
     top + f64::ln(sum / count)
+}
+
+/// The logarithm of the sum of two exponentials.
+pub fn log_sum(one: f64, other: f64) -> f64 {
+    let (most, least) = (one.max(other), one.min(other));
+    most + (least - most).exp().ln_1p()
 }
 
 #[cfg(test)]

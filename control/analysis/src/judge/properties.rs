@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::arm::{Arm, Pair};
+use super::breach::Breach;
 use super::harm::{self, RATIOS};
 use super::nats::{Nats, log_mean_exp};
 use super::*;
@@ -247,4 +248,64 @@ fn a_version_that_fails_a_twentieth_of_all_goes_back_no_later_for_it() {
     let sum = |is_told| (0..60).map(|seed| crowd(is_told).taken_back(seed).unwrap_or(300)).sum::<u64>();
     let (told, plain) = (sum(true), sum(false));
     assert!(told <= plain + plain / 10, "{told} seconds in all against {plain}");
+}
+
+/// Mean of the final e-values against "the lane keeps the objective" over many lanes that just keep it, and the
+/// share of them that it ever called broken at 5%.
+fn breach(rate: impl Fn(u64) -> f64) -> (f64, f64) {
+    const RUNS: u64 = 2_000;
+    let (mut sum, mut called) = (0.0, 0.0);
+    for seed in 0..RUNS {
+        let (mut coin, mut breach, mut was_called) = (Coin(seed), Breach::default(), false);
+        for at in 0..200 {
+            breach.take(Arm::new(60, coin.bad(60, rate(at))), 0.01, 4.0);
+            was_called |= breach.get(1.0) >= f64::ln(20.0);
+        }
+        sum += breach.get(1.0).exp();
+        called += f64::from(u8::from(was_called));
+    }
+    (sum / RUNS as f64, called / RUNS as f64)
+}
+
+#[test]
+fn the_e_value_against_a_lane_that_keeps_its_objective_is_at_most_one_on_average() {
+    for (mean, called) in [breach(|_| 0.01), breach(|_| 0.004), breach(|at| if at % 50 < 25 { 0.0 } else { 0.01 })] {
+        assert!(mean <= 1.1 && called <= 0.05, "{mean} {called}");
+    }
+}
+
+/// Of lanes that just keep their objective and are worse than stable, the share that ever fails at an alpha of 5%.
+/// Failures come in so many at a time.
+fn called_broken(at_once: u32) -> f64 {
+    const RUNS: u64 = 200;
+    let plan = Plan { alpha: 0.05, min_failures: 1, floor: 0.0, margin: 5.0, ..plan(&["cart"]) };
+    let fails = (0..RUNS).filter(|seed| {
+        let (mut coin, mut evidence) = (Coin(seed * 7_919 + 1), Evidence::default());
+        (0..240).any(|at| {
+            let mut bad = |n: u32, rate: f64| {
+                let rate = rate / f64::from(at_once);
+                (u32::try_from(coin.bad(u64::from(n), rate)).unwrap() * at_once).min(n)
+            };
+            let counts = [(0, true, 100, bad(100, 0.01), 0), (0, false, 100, bad(100, 0.003), 0)];
+            evidence.observe(&plan, &interval(at, &counts));
+            evidence.verdict(&plan, (at as u64 + 1) * 1000).outcome == Outcome::Fail
+        })
+    });
+    fails.count() as f64 / RUNS as f64
+}
+
+#[test]
+fn of_lanes_that_just_keep_their_objective_fewer_than_alpha_fail_also_where_failures_come_in_bursts() {
+    for at_once in [1, 5, 20] {
+        let share = called_broken(at_once);
+        assert!(share <= 0.05, "{at_once} at once: {share}");
+    }
+}
+
+#[test]
+fn one_user_who_fails_takes_no_release_back_where_nobody_is_left_to_compare_with() {
+    let fails = |user: usize, at: u64| if user == 7 && at >= 30 { 1.0 } else { 0.001 };
+    let crowd = |is_told| Crowd { users: 30, stable: 0, asks: 30, fails, is_told };
+    let taken_back = |is_told| (0..20).filter(|seed| crowd(is_told).taken_back(*seed).is_some()).count();
+    assert_eq!([true, false].map(taken_back), [0, 20], "requests alone do not tell it from a bad version");
 }

@@ -226,3 +226,59 @@ fn users_who_leave_stable_as_often_as_the_lane_neither_fail_nor_pause_it() {
     let verdict = told_given_up(120, (10, 90), (1, 9));
     assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
 }
+
+/// A plan of which so many requests have to succeed.
+fn strict(at_least: f64) -> Plan {
+    let objective = Objective { name: "success".into(), kind: ObjectiveKind::SuccessRate { at_least } };
+    Plan::new("canary", vec![ServicePlan { service: "cart".into(), objectives: vec![objective] }]).unwrap()
+}
+
+/// The first second after which the outcome is this one, of seconds that are made one by one.
+fn first(outcome: Outcome, seconds: u64, plan: &Plan, make: impl Fn(u64) -> Interval) -> Option<u64> {
+    let mut evidence = Evidence::default();
+    (0..seconds).find(|at| {
+        evidence.observe(plan, &make(*at));
+        evidence.verdict(plan, (at + 1) * 1000).outcome == outcome
+    })
+}
+
+#[test]
+fn a_lane_that_breaks_a_strict_objective_fails_however_much_worse_it_may_be_than_stable() {
+    // 0.35% against 0.05% where 0.1% is allowed.
+    let make = |at: u64| second(at, (1_000, 3 + at % 2), (9_000, 4 + at % 2));
+    let failed = first(Outcome::Fail, 120, &strict(0.999), make);
+    assert!(failed.is_some_and(|second| second < 30), "{failed:?}");
+    // 0.3% against 0.005% where 0.01% is allowed.
+    let make = |at: u64| second(at, (1_000, 3), (9_000, at % 2));
+    let failed = first(Outcome::Fail, 120, &strict(0.9999), make);
+    assert!(failed.is_some_and(|second| second < 30), "{failed:?}");
+}
+
+#[test]
+fn a_strict_objective_that_stable_breaks_as_well_pauses() {
+    let make = |at: u64| second(at, (1_000, 3 + at % 2), (9_000, 31 + at % 2));
+    assert_eq!(first(Outcome::Fail, 300, &strict(0.999), make), None);
+    assert!(first(Outcome::Pause, 300, &strict(0.999), make).is_some());
+}
+
+#[test]
+fn a_lane_that_has_everybody_and_dies_goes_back_although_nobody_is_left_to_compare_it_with() {
+    for (good, limit) in [(0, 10), (60, 15), (3_600, 30)] {
+        let make = |at: u64| match at {
+            0..60 => second(at, (10, 0), (90, 0)),
+            _ => second(at, (100, if at < 60 + good { 0 } else { 100 }), (0, 0)),
+        };
+        let failed = first(Outcome::Fail, 60 + good + 120, &plan(), make);
+        let took = failed.map(|second| second - 59 - good);
+        assert!(took.is_some_and(|seconds| seconds <= limit), "after {good} s: {took:?}");
+    }
+}
+
+#[test]
+fn a_lane_that_has_everybody_goes_on_after_one_bad_second() {
+    let make = |at: u64| match at {
+        0..60 => second(at, (10, 0), (90, 0)),
+        _ => second(at, (100, if at == 70 { 100 } else { 0 }), (0, 0)),
+    };
+    assert_eq!(first(Outcome::Fail, 600, &plan(), make), None);
+}

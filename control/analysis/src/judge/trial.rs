@@ -1,10 +1,13 @@
 //! The evidence on one objective of one service.
 
+mod reasons;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::arm::{Arm, Pair, real};
-use super::bound::{self, WORSE};
+use super::arm::{Arm, Pair};
+use super::bound;
+use super::breach::Breach;
 use super::consecutive::Windows;
 use super::harm::{self, RATIOS};
 use super::keep::Keep;
@@ -15,6 +18,9 @@ use super::spread::Spread;
 use crate::counts::Interval;
 use crate::plan::{Objective, Plan};
 
+/// Share of an objective's test that is a bet on harm, against stable. The rest is one on a breach of the objective:
+/// that is what is left where there is nothing to compare with, and where more harm would be accepted than is allowed.
+pub const HARM: f64 = 0.9;
 /// Weight of "failures are independent" before any were seen, in failures.
 const SPREAD_PRIOR: f64 = 8.0;
 /// Chance at which stable is taken to break the objective although it does not.
@@ -35,6 +41,17 @@ const BLOCK: u64 = 30;
 /// Chance that an excess is taken to be above the floor although it is not. The e-process bounds false
 /// alarms already; this keeps what is within the floor from being rolled back.
 const FLOOR: f64 = 0.02;
+/// The same for what is seen of the last seconds only.
+const LATELY: f64 = 0.001;
+
+/// What one block may add to a bet at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// On harm.
+    pub harm: f64,
+    /// On a breach.
+    pub breach: f64,
+}
 
 /// The evidence on one objective of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -51,15 +68,18 @@ pub struct Trial {
     pub first_bad_ms: Option<u64>,
     pub(super) recent: Recent,
     pub(super) windows: Windows,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) stable_windows: Windows,
     /// Since when stable has been seen to break it, Unix milliseconds.
     unclean_since_ms: Option<u64>,
     block: Pair,
     /// Calls of the open block that callers gave up on.
+    #[serde(skip_serializing_if = "is_default")]
     block_given_up: Pair,
     /// Calls that callers gave up on before any answer. They are not in `total`: where applications hand no
     /// trace on, those of users who went away are among them. So they say nothing of the objective, and are
     /// only compared with stable's, which users leave as well.
+    #[serde(skip_serializing_if = "is_default")]
     pub given_up: Pair,
     /// Failures of few users that the last interval told of, and that no failure was found for.
     late: u64,
@@ -69,10 +89,24 @@ pub struct Trial {
     /// The same without the first seconds after the lane's start.
     settled: Pooled,
     harm: [Nats; RATIOS.len()],
-    breach: [Nats; WORSE.len()],
+    breach: Breach,
+    /// What is held against the lane, failures of few users and outages of stable left out.
+    held: Held,
     keep: Keep,
     lane_spread: Spread,
     stable_spread: Spread,
+}
+
+/// Requests of the lane that are held against its objective.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Held {
+    block: Arm,
+    all: Arm,
+    /// The same without the first seconds after the lane's start.
+    settled: Arm,
+    /// The last seconds, without these either.
+    recent: Recent,
 }
 
 /// One interval of one trial.
@@ -90,11 +124,16 @@ pub(super) struct Step {
     pub given_up: Pair,
 }
 
+/// Whether a field need not be written down.
+fn is_default<T: Default + PartialEq>(field: &T) -> bool {
+    *field == T::default()
+}
+
 // === impl Trial ===
 
 impl Trial {
-    /// Takes an interval's counts; no bet gains more than `cap` by one block of them.
-    pub(super) fn observe(&mut self, plan: &Plan, step: &Step, cap: f64) {
+    /// Takes an interval's counts; no bet gains more than its cap by one block of them.
+    pub(super) fn observe(&mut self, plan: &Plan, step: &Step, caps: Caps) {
         let pair = step.pair;
         let is_clean = self.is_clean(step);
         self.unclean_since_ms = if is_clean { None } else { self.unclean_since_ms.or(Some(step.from_ms)) };
@@ -120,7 +159,7 @@ impl Trial {
         if compared.lane.bad > 0 && compared.excess() > 0.0 {
             self.first_bad_ms.get_or_insert(step.from_ms);
         }
-        self.compare(plan, step, cap);
+        self.compare(plan, step, caps);
     }
 
     /// Adds to what stable did before the lane had requests; half of it is forgotten every two minutes.
@@ -145,23 +184,37 @@ impl Trial {
     }
 
     /// Closes the block of intervals that are compared when it holds enough requests.
-    fn compare(&mut self, plan: &Plan, step: &Step, cap: f64) {
+    fn compare(&mut self, plan: &Plan, step: &Step, caps: Caps) {
         let pair = self.without_lone(step);
         self.block.add(pair);
         self.block_given_up.add(step.given_up);
+        if !self.is_outage(step) {
+            self.held.block.add(pair.lane);
+            if self.has_settled(plan, step) {
+                self.held.recent.add(pair, step.to_ms);
+            }
+        }
         let mut all = self.block;
         all.add(self.block_given_up);
         if all.lane.n + all.stable.n >= BLOCK {
-            let answered = std::mem::take(&mut self.block);
+            self.block = Pair::default();
             self.block_given_up = Pair::default();
             self.pooled.add(&all);
-            let settles_ms = if step.forgives_start { 2 * plan.warm_up_ms } else { plan.warm_up_ms / 2 };
-            if step.from_ms >= self.first_ms.unwrap_or_default().saturating_add(settles_ms) {
+            let held = std::mem::take(&mut self.held.block);
+            self.held.all.add(held);
+            if self.has_settled(plan, step) {
                 self.settled.add(&all);
+                self.held.settled.add(held);
             }
-            harm::step(&mut self.harm, &all, plan.margin, cap);
-            bound::step_worse(&mut self.breach, answered.lane, step.allowed, cap);
+            harm::step(&mut self.harm, &all, plan.margin, caps.harm);
+            self.breach.take(held, step.allowed, caps.breach);
         }
+    }
+
+    /// Whether the first seconds after the lane's start are over.
+    fn has_settled(&self, plan: &Plan, step: &Step) -> bool {
+        let settles_ms = if step.forgives_start { 2 * plan.warm_up_ms } else { plan.warm_up_ms / 2 };
+        step.from_ms >= self.first_ms.unwrap_or_default().saturating_add(settles_ms)
     }
 
     /// Whether stable was not seen to break the objective, lately and in this interval.
@@ -206,20 +259,9 @@ impl Trial {
         log_mean_exp(&self.harm, self.dispersion())
     }
 
-    /// Logarithm of the e-value that decides on a rollback: against stable where there is one; a
-    /// service that only the lane has is measured by its objective alone.
-    pub fn against(&self) -> f64 {
-        if self.has_baseline() { self.harm() } else { self.breach() }
-    }
-
-    /// Whether stable had requests at the same time.
-    fn has_baseline(&self) -> bool {
-        self.total.stable.n > 0
-    }
-
     /// Logarithm of the e-value against "the lane keeps the objective".
     pub fn breach(&self) -> f64 {
-        log_mean_exp(&self.breach, self.dispersion())
+        self.breach.get(self.dispersion())
     }
 
     /// Logarithm of the e-value against "the lane breaks the objective".
@@ -230,42 +272,5 @@ impl Trial {
     /// Rates of the lane and of stable, as if the weight had never changed.
     pub fn rates(&self) -> Option<(f64, f64)> {
         self.pooled.rates()
-    }
-
-    /// Whether the harm is more than what is reported only: enough failures, and an excess that is
-    /// surely over the margin and the floor; after a cold start also without the first seconds, and
-    /// within these only an excess that no cold start explains.
-    pub fn is_material(&self, plan: &Plan, objective: &Objective) -> bool {
-        let arm = self.total.lane;
-        if !self.has_baseline() {
-            let accepted = objective.allowed() + plan.floor_of(objective);
-            return arm.bad >= plan.min_failures && bound::is_above(arm, accepted, self.dispersion(), FLOOR);
-        }
-        let is_over = |pooled: &Pooled, floor: f64, chance: f64| {
-            pooled.rates().is_some_and(|(lane, stable)| {
-                let accepted = plan.margin * stable + floor;
-                bound::is_rate_above(lane, pooled.lane_n(), accepted, self.dispersion(), chance)
-            })
-        };
-        let floor = plan.floor_of(objective);
-        let settled = || is_over(&self.settled, floor, SETTLED) || is_over(&self.pooled, floor.max(COLD), SETTLED);
-        let failures = arm.bad.saturating_sub(self.lone) + self.given_up.lane.n;
-        failures >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
-    }
-
-    /// Whether failures may only have moved from stable into the lane, as those of one user do whose
-    /// slot did: then stable fails less often than before the lane had traffic, and all together do
-    /// not fail more often. Not believed against evidence three times as strong as `needed`, because a
-    /// base rate that fell at the same time looks alike.
-    pub fn has_moved(&self, needed: f64) -> bool {
-        if self.before.n == 0 || self.harm() > MOVED * needed {
-            return false;
-        }
-        let Pair { lane, stable } = self.total;
-        let rate = self.before.rate();
-        let before = (rate - 0.5 * (rate * self.dispersion() / real(self.before.n)).sqrt()).max(0.0);
-        let excess = real(lane.bad) - stable.rate() * real(lane.n);
-        let all = real(lane.bad + stable.bad) - before * real(lane.n + stable.n);
-        all < excess / 2.0
     }
 }

@@ -225,11 +225,12 @@ fn state(plan: &Plan, trial: &Trial, objective: &Objective, is_failing: bool) ->
     }
     let now = trial.recent.sum();
     let breaks = |arm: Arm| bound::is_above(arm, objective.allowed(), trial.dispersion(), 0.001);
-    if breaks(now.lane) && breaks(now.stable) {
+    let both_break = trial.both_break(plan, objective, family::needed(plan, objective));
+    if both_break || (breaks(now.lane) && breaks(now.stable)) {
         return FindingState::BrokenByBoth;
     }
     let enough = trial.total.lane.n >= plan.min_requests && trial.keep() >= f64::ln(1.0 / plan.alpha_pass);
-    let is_suspect = trial.against() >= f64::ln(20.0) && trial.is_material(plan, objective);
+    let is_suspect = trial.against(plan, objective).is_some_and(|against| against >= f64::ln(20.0));
     if enough && !is_suspect { FindingState::Kept } else { FindingState::Open }
 }
 
