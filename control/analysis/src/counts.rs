@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use interval::{Call, Cell, Contexts, Inbound, Interval, Ratio, RatioKey, Tally, Unit};
+pub use interval::{Call, Cell, Contexts, Inbound, Interval, NumberKey, Tally, Unit};
 pub use ledger::{EPOCH_SLACK_MS, Ledger};
 pub use name::series;
 

@@ -11,6 +11,7 @@ mod health;
 mod keep;
 mod nats;
 mod pooled;
+mod portion;
 mod ramp;
 mod recent;
 mod share;
@@ -33,6 +34,7 @@ pub use health::Health;
 pub use keep::Keep;
 pub use nats::Nats;
 pub use pooled::Pooled;
+pub use portion::Portion;
 pub use recent::Recent;
 pub use share::Share;
 pub use spread::Spread;
@@ -40,10 +42,13 @@ pub use trial::Trial;
 pub use verdict::{Finding, FindingState, Outcome, PauseCause, Verdict};
 
 use crate::STABLE;
-use crate::counts::{Cell, Cohort, Interval, Ratio, RatioKey, Tally};
+use crate::counts::{Cell, Cohort, Interval, NumberKey, Tally};
 use crate::locate::Sites;
 use crate::plan::{Objective, ObjectiveKind, Plan};
 use trial::Step;
+
+/// By less, intervals may overlap.
+const STEADY_MS: u64 = 1_000;
 
 /// All that was learned of a lane so far. Small, and kept in the status of the release: a controller
 /// that was restarted goes on with it and decides exactly as if it had not been.
@@ -66,8 +71,12 @@ pub struct Evidence {
 
 impl Evidence {
     /// Takes what happened in an interval. Intervals come in order; one without a request of the lane
-    /// is welcome too: it shows how stable did before.
+    /// is welcome too: it shows how stable did before. One that begins well before the last one ended comes after the
+    /// clock was turned back: what was counted stays, and whatever is measured by the clock begins anew.
     pub fn observe(&mut self, plan: &Plan, interval: &Interval) {
+        if self.health.last_ms.is_some_and(|last| interval.from_ms.saturating_add(STEADY_MS) < last) {
+            self.turn_back(interval.from_ms);
+        }
         self.health.observe(plan, interval);
         self.sites.observe(plan, interval);
         let lone = self.crowd.observe(plan, interval);
@@ -78,6 +87,8 @@ impl Evidence {
             match counts(plan, interval, service, objective, with_unknown) {
                 Counted::Pair(pair) => {
                     let mut step = step(interval, objective, pair);
+                    let has_started = |lane: &str| interval.started.contains(&(service.to_owned(), lane.to_owned()));
+                    step.started = has_started(&plan.lane) || has_started(STABLE);
                     if matches!(objective.kind, ObjectiveKind::SuccessRate { .. }) {
                         step.lone = lone;
                         step.given_up = pair_of(plan, interval, service, with_unknown, |tally| {
@@ -90,6 +101,12 @@ impl Evidence {
                 Counted::Nothing => {}
             }
         }
+    }
+
+    fn turn_back(&mut self, now: u64) {
+        self.health.turn_back(now);
+        self.crowd.turn_back();
+        self.trials.values_mut().flat_map(BTreeMap::values_mut).for_each(|trial| trial.turn_back(now));
     }
 
     /// The trial of an objective.
@@ -118,7 +135,9 @@ fn step(interval: &Interval, objective: &Objective, pair: Pair) -> Step {
         allowed: objective.allowed(),
         from_ms: interval.from_ms,
         to_ms: interval.to_ms,
+        has_all: interval.weights.values().fold(0, |sum: u32, weight| sum.saturating_add(*weight)) >= 10_000,
         forgives_start,
+        started: false,
         lone: 0,
         given_up: Pair::default(),
     }
@@ -126,7 +145,7 @@ fn step(interval: &Interval, objective: &Objective, pair: Pair) -> Step {
 
 fn counts(plan: &Plan, interval: &Interval, service: &str, objective: &Objective, with_unknown: bool) -> Counted {
     if objective.is_value() {
-        return ratio(plan, interval, service, objective);
+        return number(plan, interval, service, objective);
     }
     Counted::Pair(pair_of(plan, interval, service, with_unknown, |tally| outcome(tally, objective)))
 }
@@ -154,26 +173,12 @@ fn outcome(tally: &Tally, objective: &Objective) -> Arm {
     Arm::new(tally.requests, bad)
 }
 
-fn ratio(plan: &Plan, interval: &Interval, service: &str, objective: &Objective) -> Counted {
+fn number(plan: &Plan, interval: &Interval, service: &str, objective: &Objective) -> Counted {
     let of = |lane: &str| {
-        let key = RatioKey { service: service.into(), objective: objective.name.clone(), lane: lane.into() };
-        interval.ratios.get(&key).copied()
+        let key = NumberKey { service: service.into(), objective: objective.name.clone(), lane: lane.into() };
+        interval.numbers.get(&key).copied()
     };
-    let arm = |good: u64, total: u64| Arm::new(total, total.saturating_sub(good));
-    match (of(&plan.lane), of(STABLE)) {
-        (Some(Ratio::Value(value)), Some(Ratio::Value(stable))) => Counted::Value(value, Some(stable)),
-        (Some(Ratio::Value(value)), _) => Counted::Value(value, None),
-        (Some(Ratio::Counts { good, total }), Some(Ratio::Counts { good: stable_good, total: stable_total })) => {
-            Counted::Pair(Pair { lane: arm(good, total), stable: arm(stable_good, stable_total) })
-        }
-        (Some(Ratio::Counts { good, total }), _) => {
-            Counted::Pair(Pair { lane: arm(good, total), stable: Arm::default() })
-        }
-        (None, Some(Ratio::Counts { good, total })) => {
-            Counted::Pair(Pair { lane: Arm::default(), stable: arm(good, total) })
-        }
-        (None, _) => Counted::Nothing,
-    }
+    of(&plan.lane).map_or(Counted::Nothing, |value| Counted::Value(value, of(STABLE)))
 }
 
 #[cfg(test)]

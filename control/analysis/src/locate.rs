@@ -82,7 +82,7 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
     let service = by_origin.map_or_else(|| deepest(evidence, plan, first, objective), |(service, _)| service);
     let kind = match objective.kind {
         ObjectiveKind::Latency { .. } => FaultKind::Slow,
-        ObjectiveKind::Ratio { .. } | ObjectiveKind::Value { .. } => FaultKind::Business,
+        ObjectiveKind::Value { .. } => FaultKind::Business,
         ObjectiveKind::SuccessRate { .. } => by_origin.map_or(FaultKind::Own, |(_, kind)| kind),
     };
     let of_service = || plan.objectives().filter(|(of, _)| *of == service);

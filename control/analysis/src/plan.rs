@@ -33,13 +33,8 @@ pub enum ObjectiveKind {
         /// Between 0 and 1, both left out.
         at_least: f64,
     },
-    /// A ratio from Prometheus, at least.
-    Ratio {
-        /// Between 0 and 1, both left out.
-        at_least: f64,
-    },
-    /// A number from Prometheus, between bounds. Judged by windows: two in a row outside fail, unless
-    /// stable's are outside as well.
+    /// A number from Prometheus, between bounds. Judged by windows under either method: two in a row outside fail,
+    /// unless stable's are outside as well. It says nothing of how many events it rests on, so it has no share in alpha.
     Value {
         /// The least number that is good.
         at_least: Option<f64>,
@@ -79,7 +74,8 @@ pub struct Plan {
     pub lane: String,
     /// How.
     pub method: Method,
-    /// Chance that a good release is ever called bad, over all services and objectives; default 0.0005.
+    /// Chance that a good release is ever called bad, over all services and objectives but numbers of Prometheus;
+    /// default 0.0005.
     pub alpha: f64,
     /// Chance that a release that breaks an objective is ever called verified; default 0.001.
     pub alpha_pass: f64,
@@ -94,8 +90,9 @@ pub struct Plan {
     pub min_failures: u64,
     /// Intervals that have to agree before a rollback, at least; default 3. One burst is one interval.
     pub confirmations: u32,
-    /// Time after a service's first request in the lane during which it may be slow, in milliseconds;
-    /// default 10,000. For half of it failures count only when they are many.
+    /// Time after a service's first request in the lane, and after pods of it became ready, during which it may be
+    /// slow, in milliseconds; default 10,000. For half of it after the first request failures count only when they
+    /// are many.
     pub warm_up_ms: u64,
     /// Share of the expected proxies that have to report; below it nothing is passed. Default 0.8.
     pub quorum: f64,
@@ -108,6 +105,9 @@ pub struct Plan {
     pub fallback_budget: f64,
     /// Share of a workload's lane calls that must keep the lane; default 0.95.
     pub integrity_floor: f64,
+    /// Whether a lane that gets far less than its weight counts as broken routing; the default. Not where sidecars choose
+    /// and send what has no unit to stable: that is among what they could have put into the lane.
+    pub expects_share: bool,
     /// Share of all user requests that may be expected to fail because of the lane while it grows;
     /// default 0.01. Bounds the `auto` ramp.
     pub ramp_budget: f64,
@@ -137,6 +137,7 @@ impl Default for Plan {
             horizon_ms: 0,
             fallback_budget: 0.05,
             integrity_floor: 0.95,
+            expects_share: true,
             ramp_budget: 0.01,
             ramp_start: 100,
             services: Vec::new(),
@@ -189,9 +190,7 @@ impl Objective {
     /// The share of successes it asks for.
     pub fn at_least(&self) -> f64 {
         match self.kind {
-            ObjectiveKind::SuccessRate { at_least }
-            | ObjectiveKind::Latency { at_least, .. }
-            | ObjectiveKind::Ratio { at_least } => at_least,
+            ObjectiveKind::SuccessRate { at_least } | ObjectiveKind::Latency { at_least, .. } => at_least,
             // A number of any unit asks for no share.
             ObjectiveKind::Value { .. } => 0.0,
         }
@@ -209,7 +208,7 @@ impl Objective {
 
     /// Whether it is judged by numbers that somebody else made of what happened in a window.
     pub fn is_value(&self) -> bool {
-        matches!(self.kind, ObjectiveKind::Ratio { .. } | ObjectiveKind::Value { .. })
+        matches!(self.kind, ObjectiveKind::Value { .. })
     }
 
     /// The share of failures it allows.

@@ -181,6 +181,10 @@ impl Book {
             lanes.map(|(lane, one)| (lane.clone(), (one.verdict.outcome, one.verdict.reason.clone()))).collect();
         let numbers = asked.answers.iter();
         self.numbers = numbers.filter_map(|(key, standing)| Some((key.clone(), standing.last?))).collect();
+        // Where the clock has been turned back, what was counted at a time to come cannot be asked for.
+        while self.rows.back().is_some_and(|row| row.at_ms > interval.from_ms) {
+            self.rows.pop_back();
+        }
         if self.rows.is_empty() {
             self.rows.push_back(Row { at_ms: interval.from_ms, sums: Vec::new() });
         }

@@ -10,13 +10,15 @@ mod failed;
 use std::collections::{BTreeMap, BTreeSet};
 
 use graylane_analysis::counts::Pick;
-use graylane_analysis::{Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, ServicePlan, Verdict};
+use graylane_analysis::{
+    Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, Reading, ServicePlan, Verdict,
+};
 
 use self::answers::Answers;
 use self::failed::Failures;
 use super::Millis;
 use super::seams::Object;
-use super::status::{Exposure, Phase, Status, WaitReason};
+use super::status::{Exposure, PauseReason, Phase, Status, WaitReason};
 use crate::api::record::Record;
 use crate::counts::Counted;
 use crate::counts::question::Asked;
@@ -42,6 +44,8 @@ pub struct Judgement {
     pub is_braked: bool,
     /// End of the last interval in which a lane served.
     pub last_lane_ms: Option<Millis>,
+    /// By how much the clock has just been turned back, where it has been.
+    pub turned_back: Option<Millis>,
 }
 
 /// What the counts say of a lane.
@@ -122,13 +126,20 @@ impl Judging {
         }
         let judged = self.judged.get_mut(&object.uid)?;
         judged.failures.take(counted.told, &counted.expected);
+        if now.saturating_add(INTERVAL_MS) < judged.judgement.closed_ms {
+            judged.turn_back(now);
+        }
         judged.ledger.expect(counted.expected);
-        counted.readings.into_iter().for_each(|reading| judged.ledger.take(reading));
+        // A reading of a time to come was taken before the clock was turned back, and would hide all later ones.
+        let is_past = |reading: &Reading| reading.at_ms <= now.saturating_add(INTERVAL_MS);
+        counted.readings.into_iter().filter(is_past).for_each(|reading| judged.ledger.take(reading));
         if now >= judged.judgement.closed_ms.saturating_add(INTERVAL_MS) {
             let interval = judged.close(release, analysis, (status, asked), now);
             self.record.take(&object.uid, release, &interval, (&judged.judgement, asked));
         }
-        Some(judged.judgement.clone())
+        let judgement = judged.judgement.clone();
+        judged.judgement.turned_back = None;
+        Some(judgement)
     }
 
     /// Forgets whatever is not among these.
@@ -154,6 +165,25 @@ impl Judged {
             },
             answers: Answers::default(),
             failures: Failures::new(now),
+        }
+    }
+
+    /// The clock was turned back: the open interval would end when it has caught up, and what was concluded would be
+    /// believed until then. So counting begins anew, and nothing is allowed before the next interval ends. What was
+    /// counted stays evidence.
+    fn turn_back(&mut self, now: Millis) {
+        let by = self.judgement.closed_ms - now;
+        self.ledger = Ledger::new(now);
+        (self.weights, self.answers) = (None, Answers::default());
+        let judgement = &mut self.judgement;
+        (judgement.closed_ms, judgement.is_braked, judgement.turned_back) = (now, false, Some(by));
+        judgement.last_lane_ms = judgement.last_lane_ms.map(|at| at.min(now));
+        for LaneJudgement { verdict, .. } in judgement.lanes.values_mut() {
+            verdict.allowed_weight = 0;
+            if matches!(verdict.outcome, Outcome::Pass | Outcome::Unverified) {
+                verdict.outcome = Outcome::Wait;
+                verdict.reason = format!("the clock was turned back by {} s: counting begins anew", by / 1000);
+            }
         }
     }
 
@@ -190,6 +220,7 @@ impl Judged {
                 fault.traces = self.failures.of(fault);
             }
             let unanswered = self.answers.hold(&mut verdict, analysis, asked, lane, now);
+            verdict.outcome = told(status, verdict.outcome);
             let judgement = LaneJudgement { verdict, evidence: evidence.clone(), unanswered };
             self.judgement.lanes.insert(lane.clone(), judgement);
         }
@@ -202,6 +233,12 @@ fn observe(evidence: &mut Evidence, plan: &Plan, interval: &Interval, status: &S
     if status.phase != Phase::RollingBack {
         evidence.observe(plan, interval);
     }
+}
+
+/// What is told of an outcome: while a release is paused because its time was over, nothing is waited for any more.
+pub fn told(status: &Status, outcome: Outcome) -> Outcome {
+    let is_over = status.pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Unverified);
+    if is_over && outcome == Outcome::Wait { Outcome::Unverified } else { outcome }
 }
 
 /// The weights, once every proxy has them. A release that waits for evidence waits for nothing that moves them.

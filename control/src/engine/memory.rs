@@ -44,6 +44,7 @@ pub(super) struct Rest {
     owner: Option<String>,
     /// The state of the ground, for a release that depends on it.
     stamp: Option<u64>,
+    since: Millis,
     until: Millis,
 }
 
@@ -62,7 +63,8 @@ impl Memory {
         let same = rest.fence == object.fence
             && rest.owner.as_deref() == busy.map(|owner| owner.id.as_str())
             && (rest.stamp.is_none() || rest.stamp == stamp);
-        (same && now < rest.until).then_some(rest.until)
+        // Before `since`, the clock has been turned back.
+        (same && (rest.since..rest.until).contains(&now)).then_some(rest.until)
     }
 }
 
@@ -91,6 +93,7 @@ impl Rest {
             fence: object.fence.clone(),
             owner: busy.map(|owner| owner.id.clone()),
             stamp: depends.then_some(stamp),
+            since: now,
             until: decision.wake_at.unwrap_or(Millis::MAX).min(longest),
         })
     }

@@ -257,3 +257,88 @@ fn proxies_brake_only_where_a_release_is_judged() {
     let alone = "  analysis: {deadline: 10m}\n";
     assert_eq!(judged(&STEPS.replace(alone, "").replace("{analysis: {duration: 5m}}", "{pause: {}}")), None);
 }
+
+const EVERYBODY: &str = "
+  lanes: [{name: canary}]
+  members: [{service: orders}, {service: payment}]
+  entry: {gateways: [{namespace: istio-ingress}]}
+  steps: [{weight: 10%}, {pause: {duration: 1m}}, {weight: 100%}, {pause: {}}]
+  analysis: {deadline: 10m}
+  promotion: {strategy: manual, holdback: 0%}
+";
+
+#[test]
+fn a_lane_that_has_everybody_and_dies_goes_back_although_stable_serves_nobody() {
+    let mut story = story(EVERYBODY, Traffic::of(100.0));
+    story.until_weight("canary=100%");
+    story.wait(120_000);
+    assert_eq!(story.status().phase, Phase::Paused, "{}", story.status().message);
+    let died_ms = story.now;
+    change(&story, |traffic| traffic.errors = [(("payment", "canary"), 1.0)].into());
+    let back = story.until_phase(Phase::RolledBack);
+    let took = (back.failure.unwrap().decided_ms - died_ms) / 1000;
+    assert!(took <= 15, "decided after {took} s");
+}
+
+/// A release whose clock is turned back by five minutes in the midst of its analysis, and what comes of it.
+fn turned_back(then: fn(&mut Traffic)) -> Story {
+    let mut story = story(&STEPS.replace("10%}", "20%}"), Traffic::of(50.0));
+    story.until("the analysis", |status| status.step == 1);
+    story.wait(20_000);
+    story.now -= 300_000;
+    change(&story, then);
+    story
+}
+
+#[test]
+fn a_clock_that_is_turned_back_lets_a_good_release_go_on_after_evidence_of_its_own() {
+    let mut story = turned_back(|_| ());
+    story.wait(2_000);
+    let told = story.status().history.iter().any(|entry| entry.reason == "ClockTurnedBack");
+    assert!(told, "{:?}", story.status().history);
+    let begun = story.now;
+    story.until_weight("canary=50%");
+    let took = (story.now - begun) / 1000;
+    assert!((30..240).contains(&took), "went on after {took} s");
+}
+
+#[test]
+fn a_clock_that_is_turned_back_keeps_no_bad_release_from_going_back() {
+    let mut story = turned_back(|traffic| traffic.errors = [(("payment", "canary"), 0.5)].into());
+    let begun = story.now;
+    story.until_phase(Phase::RolledBack);
+    let took = (story.now - begun) / 1000;
+    assert!(took <= 20, "went back after {took} s");
+}
+
+#[test]
+fn what_was_concluded_before_the_clock_was_turned_back_lets_nothing_go_on() {
+    let mut story = story(
+        &STEPS.replace("{analysis: {duration: 5m}}", "{pause: {duration: 2m}}, {analysis: {duration: 20m}}"),
+        Traffic::of(100.0),
+    );
+    story.until("a verdict", |status| outcome(status) == Some(Outcome::Pass));
+    story.now -= 300_000;
+    change(&story, |traffic| traffic.silent = true);
+    story.wait(5_000);
+    assert_eq!(outcome(&story.status()), Some(Outcome::Wait), "{:?}", story.status().analysis["canary"].reason);
+    story.wait(480_000);
+    assert_eq!(story.status().weight, "canary=10%");
+}
+
+#[test]
+fn a_lane_whose_time_was_over_is_called_unverified_also_after_a_restart_until_somebody_goes_on() {
+    let mut story = story(STEPS, Traffic::of(2.0));
+    story.until("a word", |status| outcome(status) == Some(Outcome::Wait));
+    let paused = story.until_phase(Phase::Paused);
+    assert_eq!(outcome(&paused), Some(Outcome::Unverified));
+    story.restart();
+    for _ in 0..20 {
+        story.wait(1_000);
+        assert_eq!(outcome(&story.status()), Some(Outcome::Unverified));
+    }
+    story.world.ask("summer", Verb::Promote);
+    story.until("the next step", |status| status.step > 1);
+    story.wait(5_000);
+    assert_eq!(outcome(&story.status()), Some(Outcome::Wait));
+}

@@ -72,29 +72,15 @@ pub struct Unit {
 /// Lane sources seen by a workload: (workload, lane, direction, source) to calls.
 pub type Contexts = BTreeMap<(String, String, Direction, Source), u64>;
 
-/// Which ratio objective, on which lane.
+/// Which number of Prometheus, on which lane.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RatioKey {
-    /// The service it belongs to.
+pub struct NumberKey {
+    /// The service, or the release, that its objective belongs to.
     pub service: String,
     /// Name of the objective.
     pub objective: String,
     /// The lane.
     pub lane: String,
-}
-
-/// An answer of Prometheus to a ratio objective, for this interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ratio {
-    /// Only the ratio, 0 to 1: judged as the handbook does, two windows in a row.
-    Value(f64),
-    /// Good events among all: judged like requests.
-    Counts {
-        /// Good events.
-        good: u64,
-        /// All events.
-        total: u64,
-    },
 }
 
 /// What happened between two moments, over all proxies.
@@ -108,7 +94,8 @@ pub struct Interval {
     pub cells: BTreeMap<Cell, Tally>,
     /// Requests as the called side saw them, by service and lane: these attribute.
     pub inbound: BTreeMap<(String, String), Inbound>,
-    /// Requests that entered by weight, by lane: as gateways counted them, all destinations together.
+    /// Requests that entered by weight, by lane, all destinations together: as gateways counted them, and as sidecars
+    /// that are entries chose.
     pub entered: BTreeMap<String, u64>,
     /// Picks and fallbacks by lane.
     pub picks: BTreeMap<(String, Pick), u64>,
@@ -118,8 +105,10 @@ pub struct Interval {
     pub calls: BTreeMap<Call, u64>,
     /// Whose requests entered a lane by their slot: by lane and bucket.
     pub units: BTreeMap<(String, u8), Unit>,
-    /// Ratio objectives, as the reader of Prometheus filled them in.
-    pub ratios: BTreeMap<RatioKey, Ratio>,
+    /// Numbers of windows that end in it, as the reader of Prometheus filled them in.
+    pub numbers: BTreeMap<NumberKey, f64>,
+    /// Versions, as service and lane, of which more pods became ready in it; filled in by the caller.
+    pub started: BTreeSet<(String, String)>,
     /// Intended weights while it lasted, in 1/10,000 by lane; filled in by the caller. A lane whose
     /// weight changed within the interval is left out.
     pub weights: BTreeMap<String, u32>,
@@ -137,7 +126,13 @@ impl Interval {
     /// Adds the growth of one counter.
     pub(super) fn add(&mut self, beside: Option<&str>, series: &Series, grown: u64) {
         match series.metric {
-            Metric::LanePicks(pick) => *self.picks.entry((series.lane.clone(), pick)).or_default() += grown,
+            Metric::LanePicks(pick) => {
+                *self.picks.entry((series.lane.clone(), pick)).or_default() += grown;
+                // A sidecar that chooses counts no requests of its own at that place.
+                if pick == Pick::Slot && beside.is_some() {
+                    *self.entered.entry(series.lane.clone()).or_default() += grown;
+                }
+            }
             Metric::Context(source) => {
                 let key = (series.service.clone(), series.lane.clone(), series.direction, source);
                 *self.contexts.entry(key).or_default() += grown;

@@ -8,6 +8,9 @@ use super::{Interval, Reading, Series};
 /// in whole seconds, refreshed every 5 s.
 pub const EPOCH_SLACK_MS: u64 = 10_000;
 
+/// A proxy that nobody expects and that was not read for so long is gone for good.
+const GONE_MS: u64 = 60_000;
+
 /// The last reading of every proxy, and the interval that is being filled.
 ///
 /// What a counter has grown by is its difference to the last reading, with these exceptions:
@@ -86,22 +89,27 @@ impl Ledger {
     }
 
     /// Ends the interval now and begins the next. A proxy reports in an interval when a reading of it
-    /// was taken; whatever a missing one counted arrives with its next reading.
+    /// was taken; whatever a missing one counted arrives with its next reading. One that is not expected, and
+    /// was not read for a minute, is forgotten, so that the ledger does not grow with every pod that ever was.
     pub fn close(&mut self, now_ms: u64) -> Interval {
         let next = Interval { from_ms: now_ms, to_ms: now_ms, ..Interval::default() };
         let mut interval = std::mem::replace(&mut self.open, next);
         let reported = std::mem::take(&mut self.reported);
         interval.to_ms = now_ms.max(interval.from_ms);
+        let is_gone = |last: &Last| last.at_ms.saturating_add(GONE_MS) < now_ms;
+        self.last.retain(|proxy, last| self.expected.contains(proxy) || !is_gone(last));
         interval.missing = self.expected.difference(&reported).cloned().collect();
         interval.expected = count(self.expected.len());
         interval.reporting = count(self.expected.len() - interval.missing.len());
         interval
     }
+}
 
-    /// Forgets a proxy that is gone for good, so that the ledger does not grow with every pod that
-    /// ever was.
-    pub fn forget(&mut self, proxy: &str) {
-        self.last.remove(proxy);
+#[cfg(test)]
+impl Ledger {
+    /// How many proxies it knows.
+    pub(super) fn known(&self) -> usize {
+        self.last.len()
     }
 }
 

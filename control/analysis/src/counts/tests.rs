@@ -88,3 +88,30 @@ fn requests_that_were_given_up_stand_beside_the_others_by_who_left() {
     assert_eq!((tally.requests, tally.entered, tally.left), (20, 20, 3));
     assert_eq!((tally.given_up, tally.cut_off), (5, 2));
 }
+
+#[test]
+fn proxies_that_are_gone_are_forgotten_after_a_minute_and_those_that_are_silent_are_not() {
+    let mut ledger = Ledger::new(0);
+    ledger.expect(["silent".to_owned()]);
+    ledger.take(reading("silent", 500, None, 10));
+    for at in 0..100 {
+        ledger.take(reading(&format!("pod-{at}"), 1_000 * (at + 1), None, 10));
+    }
+    ledger.close(100_000);
+    assert_eq!(ledger.known(), 62);
+    ledger.take(reading("silent", 100_500, None, 25));
+    assert_eq!(ledger.close(101_000).entered["canary"], 15);
+}
+
+#[test]
+fn what_a_sidecar_chooses_enters_as_what_a_gateway_counts() {
+    let (series, _) = requests(0).pop_first().unwrap();
+    let pick = |metric| Series { metric, service: String::new(), status: None, ..series.clone() };
+    let picks = |beside: Option<&str>| Reading {
+        beside: beside.map(str::to_owned),
+        series: [(pick(Metric::LanePicks(Pick::Slot)), 40), (pick(Metric::LanePicks(Pick::Rule)), 7)].into(),
+        ..reading("a", 2_500, Some(1_200), 0)
+    };
+    assert_eq!(counted([picks(Some("front"))]), 40);
+    assert_eq!(counted([picks(None)]), 0, "a gateway counts the requests themselves");
+}

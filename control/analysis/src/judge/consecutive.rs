@@ -42,6 +42,11 @@ impl Windows {
         self.began_ms = Some(step.to_ms);
     }
 
+    /// The clock was turned back: the open window begins anew.
+    pub(super) fn turn_back(&mut self) {
+        (self.began_ms, self.open) = (None, Arm::default());
+    }
+
     /// Takes a window that somebody else measured: the value of a Prometheus ratio.
     pub fn close(&mut self, is_bad: bool) {
         self.judged += 1;

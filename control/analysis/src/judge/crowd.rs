@@ -61,7 +61,15 @@ impl Crowd {
         self.admit(&failed)
     }
 
+    /// The clock was turned back.
+    pub(super) fn turn_back(&mut self) {
+        self.age = 0;
+    }
+
     fn forget(&mut self, age: u64) {
+        if self.age == 0 {
+            self.age = age;
+        }
         if age > self.age {
             for bucket in &mut self.buckets {
                 *bucket = Bucket { requests: bucket.requests / 2, counted: bucket.counted / 2 };

@@ -17,7 +17,8 @@ fn weight(objective: &Objective) -> f64 {
 /// keeps their expectation at most 1 however they depend on each other (Vovk and Wang, "E-values:
 /// calibration, combination and applications", 2021).
 pub fn needed(plan: &Plan, objective: &Objective) -> f64 {
-    let all: f64 = plan.objectives().map(|(_, objective)| weight(objective)).sum();
+    let tested = plan.objectives().filter(|(_, objective)| !objective.is_value());
+    let all: f64 = tested.map(|(_, objective)| weight(objective)).sum();
     f64::ln(1.0 / plan.alpha) + f64::ln(all / weight(objective))
 }
 

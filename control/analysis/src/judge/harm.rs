@@ -6,6 +6,9 @@ use super::nats::Nats;
 /// Risk ratios that are bet on, in equal parts.
 pub const RATIOS: [f64; 4] = [2.5, 8.0, 30.0, 150.0];
 
+/// The same where any excess counts: beside an objective that is broken.
+pub const ANY: [f64; 3] = [1.5, 3.0, 12.0];
+
 /// One interval's step of the e-process against "the lane's risk is at most `margin` times stable's".
 ///
 /// With rho the lane's share of requests and m(x) = 1 - rho + rho x, the bet on ratio r gains
@@ -17,14 +20,14 @@ pub const RATIOS: [f64; 4] = [2.5, 8.0, 30.0, 150.0];
 ///
 /// A step is cut at `cap` from above, which can only lower the expectation: one burst, however large,
 /// is one piece of evidence.
-pub fn step(harm: &mut [Nats; RATIOS.len()], pair: &Pair, margin: f64, cap: f64) {
+pub fn step<const N: usize>(harm: &mut [Nats; N], ratios: [f64; N], pair: &Pair, margin: f64, cap: f64) {
     let (lane, stable) = (pair.lane, pair.stable);
     if lane.n == 0 || stable.n == 0 {
         return;
     }
     let rho = real(lane.n) / real(lane.n + stable.n);
     let m = |ratio: f64| 1.0 - rho + rho * ratio;
-    for (log, ratio) in harm.iter_mut().zip(RATIOS) {
+    for (log, ratio) in harm.iter_mut().zip(ratios) {
         let ratio = ratio.max(margin);
         let gain = real(lane.bad) * f64::ln(ratio / margin);
         let cost = real(lane.bad + stable.bad) * f64::ln(m(ratio) / m(margin));

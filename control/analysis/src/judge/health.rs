@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arm::real;
+use super::portion::Portion;
 use super::share::Share;
 use crate::STABLE;
 use crate::counts::{Cohort, Direction, Interval, Pick, Source};
@@ -27,6 +28,8 @@ pub struct Health {
     pub missing: Vec<String>,
     too_few: Share,
     too_many: Share,
+    #[serde(skip_serializing_if = "is_unknown")]
+    portion: Portion,
     fallbacks: BTreeMap<String, Share>,
     /// Requests by rule and all requests that entered the lane.
     testers: (u64, u64),
@@ -43,6 +46,12 @@ impl Health {
         self.observe_contexts(plan, interval);
     }
 
+    /// The clock was turned back to a time.
+    pub(super) fn turn_back(&mut self, now: u64) {
+        self.silent_since_ms = self.silent_since_ms.map(|since| since.min(now));
+        self.last_ms = Some(now);
+    }
+
     fn observe_reports(&mut self, plan: &Plan, interval: &Interval) {
         self.last_ms = Some(interval.to_ms);
         self.missing = interval.missing.iter().take(8).cloned().collect();
@@ -54,16 +63,18 @@ impl Health {
         }
     }
 
-    /// The sample-ratio test: the lane's share of what entered by weight against the intended one. What fell back
-    /// at once, as where the first service has no version in the lane, was in the lane when it was chosen.
+    /// The sample-ratio test: the lane's share of what entered by weight against the intended one. By requests only
+    /// what no users explain; nearer to it by users, where entries tell of them. What fell back at once, as where the
+    /// first service has no version in the lane, was in the lane when it was chosen.
     fn observe_share(&mut self, plan: &Plan, interval: &Interval) {
         let Some(&weight) = interval.weights.get(&plan.lane) else { return };
-        let weight = f64::from(weight.min(10_000)) / 10_000.0;
         let fell_back =
             |(cell, tally): (&crate::Cell, &crate::Tally)| (cell.cohort == Cohort::Fallback).then_some(tally.entered);
         let fell_back: u64 = interval.cells.iter().filter_map(fell_back).sum();
         let all = interval.entered.values().sum::<u64>() + fell_back;
         let lane = interval.entered.get(&plan.lane).copied().unwrap_or(0);
+        self.portion.take(plan, interval, (lane, fell_back, all), weight);
+        let weight = f64::from(weight.min(10_000)) / 10_000.0;
         self.too_few.bet(lane + fell_back, all, weight / 4.0, weight / 40.0);
         let most = 0.5 + weight / 2.0;
         self.too_many.bet(lane, all, most, most.midpoint(1.0));
@@ -122,10 +133,11 @@ impl Health {
     }
 
     /// Why the routing counts as broken.
-    pub(super) fn routing(&self) -> Option<&'static str> {
-        if self.too_few.get() >= BROKEN {
+    pub(super) fn routing(&self, plan: &Plan) -> Option<&'static str> {
+        let (more, less) = self.portion.evidence();
+        if plan.expects_share && self.too_few.get().max(less) >= BROKEN {
             Some("the lane gets far less than its weight")
-        } else if self.too_many.get() >= BROKEN {
+        } else if self.too_many.get().max(more) >= BROKEN {
             Some("the lane gets far more than its weight")
         } else {
             None
@@ -141,6 +153,10 @@ impl Health {
     pub(super) fn losing(&self) -> Option<&str> {
         worst(&self.lost)
     }
+}
+
+fn is_unknown(portion: &Portion) -> bool {
+    *portion == Portion::default()
 }
 
 fn worst(shares: &BTreeMap<String, Share>) -> Option<&str> {

@@ -148,7 +148,7 @@ fn mean_e_value(margin: f64, rate: impl Fn(u64) -> f64) -> f64 {
                 lane: Arm::new(lane, coin.bad(lane, base * margin)),
                 stable: Arm::new(stable, coin.bad(stable, base)),
             };
-            harm::step(&mut logs, &pair, margin, 4.0);
+            harm::step(&mut logs, RATIOS, &pair, margin, 4.0);
         }
         sum += log_mean_exp(&logs, 1.0).exp();
     }
@@ -277,7 +277,7 @@ fn the_e_value_against_a_lane_that_keeps_its_objective_is_at_most_one_on_average
 /// Of lanes that just keep their objective and are worse than stable, the share that ever fails at an alpha of 5%.
 /// Failures come in so many at a time.
 fn called_broken(at_once: u32) -> f64 {
-    const RUNS: u64 = 200;
+    const RUNS: u64 = 100;
     let plan = Plan { alpha: 0.05, min_failures: 1, floor: 0.0, margin: 5.0, ..plan(&["cart"]) };
     let fails = (0..RUNS).filter(|seed| {
         let (mut coin, mut evidence) = (Coin(seed * 7_919 + 1), Evidence::default());

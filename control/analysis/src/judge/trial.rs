@@ -9,14 +9,14 @@ use super::arm::{Arm, Pair};
 use super::bound;
 use super::breach::Breach;
 use super::consecutive::Windows;
-use super::harm::{self, RATIOS};
+use super::harm::{self, ANY, RATIOS};
 use super::keep::Keep;
 use super::nats::{Nats, log_mean_exp};
 use super::pooled::Pooled;
 use super::recent::Recent;
 use super::spread::Spread;
 use crate::counts::Interval;
-use crate::plan::{Objective, Plan};
+use crate::plan::{Method, Objective, Plan};
 
 /// Share of an objective's test that is a bet on harm, against stable. The rest is one on a breach of the objective:
 /// that is what is left where there is nothing to compare with, and where more harm would be accepted than is allowed.
@@ -33,6 +33,10 @@ const SETTLED: f64 = 0.2;
 const COLD: f64 = 0.05;
 /// Evidence, as a multiple of what a rollback needs, against which failures are not taken for moved.
 const MOVED: f64 = 3.0;
+/// So often the pods of a service are forgiven to be slow at first, beside the lane's first.
+const WARM_UPS: u32 = 12;
+/// Where stable had no request for so long, in milliseconds, the lane is measured by its objective alone.
+const ALONE_MS: u64 = 30_000;
 /// Time in which half of what stable did before the lane opened is forgotten, in milliseconds.
 const HALF_LIFE_MS: u64 = 120_000;
 /// Intervals are put together until they hold so many requests: a comparison within one that holds two
@@ -66,7 +70,13 @@ pub struct Trial {
     pub first_ms: Option<u64>,
     /// Begin of the first interval in which the lane broke the objective more often than stable.
     pub first_bad_ms: Option<u64>,
+    /// Since when pods that became ready later are forgiven, Unix milliseconds, and how often some were.
+    #[serde(skip_serializing_if = "is_default")]
+    warming_ms: Option<u64>,
+    #[serde(skip_serializing_if = "is_default")]
+    warm_ups: u32,
     pub(super) recent: Recent,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) windows: Windows,
     #[serde(skip_serializing_if = "is_default")]
     pub(super) stable_windows: Windows,
@@ -89,7 +99,13 @@ pub struct Trial {
     /// The same without the first seconds after the lane's start.
     settled: Pooled,
     harm: [Nats; RATIOS.len()],
+    /// Bets on any excess over stable's rate: what breaks the objective may be what breaks stable's too.
+    excess: [Nats; ANY.len()],
     breach: Breach,
+    /// When stable had its last request, Unix milliseconds.
+    stable_ms: Option<u64>,
+    /// Whether there is nothing to compare with now.
+    alone: bool,
     /// What is held against the lane, failures of few users and outages of stable left out.
     held: Held,
     keep: Keep,
@@ -116,8 +132,12 @@ pub(super) struct Step {
     pub allowed: f64,
     pub from_ms: u64,
     pub to_ms: u64,
+    /// Whether all weight is the lane's.
+    pub has_all: bool,
     /// Whether slow requests are still forgiven after a start.
     pub forgives_start: bool,
+    /// Whether pods of the lane's version or of stable became ready.
+    pub started: bool,
     /// Failures of few users, at the entry.
     pub lone: u64,
     /// Calls that callers gave up on, all of them bad; beside `pair`.
@@ -136,6 +156,8 @@ impl Trial {
     pub(super) fn observe(&mut self, plan: &Plan, step: &Step, caps: Caps) {
         let pair = step.pair;
         let is_clean = self.is_clean(step);
+        self.stable_ms = if pair.stable.n > 0 { Some(step.to_ms) } else { self.stable_ms };
+        self.alone = step.has_all || self.stable_ms.is_none_or(|at| step.to_ms >= at.saturating_add(ALONE_MS));
         self.unclean_since_ms = if is_clean { None } else { self.unclean_since_ms.or(Some(step.from_ms)) };
         let mut compared = pair;
         compared.add(step.given_up);
@@ -145,12 +167,15 @@ impl Trial {
             return;
         }
         let first = *self.first_ms.get_or_insert(step.from_ms);
-        if step.forgives_start && step.from_ms < first.saturating_add(plan.warm_up_ms) {
+        if step.forgives_start && self.is_warming(plan, step, first) {
             return;
         }
         self.total.add(pair);
         self.recent.add(pair, step.to_ms);
-        self.windows.add(pair.lane, step);
+        if plan.method == Method::Consecutive {
+            self.windows.add(pair.lane, step);
+            self.stable_windows.add(pair.stable, step);
+        }
         self.lane_spread.take(compared.lane, is_clean);
         if !self.is_outage(step) {
             self.keep.step(pair.lane, self.recent.sum().lane, step.allowed);
@@ -160,6 +185,30 @@ impl Trial {
             self.first_bad_ms.get_or_insert(step.from_ms);
         }
         self.compare(plan, step, caps);
+    }
+
+    /// Whether pods may still be slow, because the lane has just begun or some have just become ready. Pods that come
+    /// again and again are forgiven so many times only.
+    fn is_warming(&mut self, plan: &Plan, step: &Step, first: u64) -> bool {
+        if step.started && self.warm_ups < WARM_UPS {
+            (self.warm_ups, self.warming_ms) = (self.warm_ups + 1, Some(step.from_ms));
+        }
+        let is_within = |since: u64| step.from_ms < since.saturating_add(plan.warm_up_ms);
+        is_within(first) || self.warming_ms.is_some_and(is_within)
+    }
+
+    /// The clock was turned back to a time: no window or half minute is continued.
+    pub(super) fn turn_back(&mut self, now: u64) {
+        self.first_ms = self.first_ms.map(|first| first.min(now));
+        self.first_bad_ms = self.first_bad_ms.map(|first| first.min(now));
+        self.before_age = now / HALF_LIFE_MS;
+        self.warming_ms = None;
+        self.stable_ms = self.stable_ms.map(|at| at.min(now));
+        self.unclean_since_ms = self.unclean_since_ms.map(|since| since.min(now));
+        self.recent = Recent::default();
+        self.held.recent = Recent::default();
+        self.windows.turn_back();
+        self.stable_windows.turn_back();
     }
 
     /// Adds to what stable did before the lane had requests; half of it is forgotten every two minutes.
@@ -197,7 +246,7 @@ impl Trial {
         let mut all = self.block;
         all.add(self.block_given_up);
         if all.lane.n + all.stable.n >= BLOCK {
-            self.block = Pair::default();
+            let answered = std::mem::take(&mut self.block);
             self.block_given_up = Pair::default();
             self.pooled.add(&all);
             let held = std::mem::take(&mut self.held.block);
@@ -206,7 +255,8 @@ impl Trial {
                 self.settled.add(&all);
                 self.held.settled.add(held);
             }
-            harm::step(&mut self.harm, &all, plan.margin, caps.harm);
+            harm::step(&mut self.harm, RATIOS, &all, plan.margin, caps.harm);
+            harm::step(&mut self.excess, ANY, &answered, 1.0, caps.breach);
             self.breach.take(held, step.allowed, caps.breach);
         }
     }
@@ -259,9 +309,11 @@ impl Trial {
         log_mean_exp(&self.harm, self.dispersion())
     }
 
-    /// Logarithm of the e-value against "the lane keeps the objective".
+    /// Logarithm of the e-value against "the lane keeps the objective, or is no worse than stable", of which the second
+    /// part is left out where there is nothing to compare with.
     pub fn breach(&self) -> f64 {
-        self.breach.get(self.dispersion())
+        let breach = self.breach.get(self.dispersion());
+        if self.alone { breach } else { breach.min(log_mean_exp(&self.excess, self.dispersion())) }
     }
 
     /// Logarithm of the e-value against "the lane breaks the objective".

@@ -150,7 +150,7 @@ fn decide(
     if let Some(finding) = broken(FindingState::Broken) {
         return (Outcome::Fail, None, finding.reason.clone());
     }
-    if let Some((cause, reason)) = pause(evidence, broken(FindingState::BrokenByBoth)) {
+    if let Some((cause, reason)) = pause(evidence, plan, broken(FindingState::BrokenByBoth)) {
         return (Outcome::Pause, Some(cause), reason);
     }
     if silent.is_some() {
@@ -168,12 +168,9 @@ fn decide(
     (if over { Outcome::Unverified } else { Outcome::Wait }, None, reason)
 }
 
-fn pause(evidence: &Evidence, both: Option<&Finding>) -> Option<(PauseCause, String)> {
+fn pause(evidence: &Evidence, plan: &Plan, both: Option<&Finding>) -> Option<(PauseCause, String)> {
     if let Some(finding) = both {
         return Some((PauseCause::SharedOutage, finding.reason.clone()));
-    }
-    if let Some(reason) = evidence.health.routing() {
-        return Some((PauseCause::BrokenRouting, reason.to_owned()));
     }
     if let Some(service) = evidence.health.falling_back() {
         return Some((
@@ -181,8 +178,12 @@ fn pause(evidence: &Evidence, both: Option<&Finding>) -> Option<(PauseCause, Str
             format!("{service}: too many of the lane's requests are served by stable"),
         ));
     }
-    let workload = evidence.health.losing()?;
-    Some((PauseCause::Integrity, format!("{workload} does not hand the lane on")))
+    if let Some(workload) = evidence.health.losing() {
+        return Some((PauseCause::Integrity, format!("{workload} does not hand the lane on")));
+    }
+    // Last, because what falls back or gets lost is missing in the lane as well.
+    let reason = evidence.health.routing(plan)?;
+    Some((PauseCause::BrokenRouting, reason.to_owned()))
 }
 
 fn findings(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Vec<Finding> {
@@ -217,8 +218,11 @@ fn state(plan: &Plan, trial: &Trial, objective: &Objective, is_failing: bool) ->
     if let ObjectiveKind::Value { .. } = objective.kind {
         return windows(trial);
     }
-    if plan.method == Method::Consecutive || (trial.total.lane.n == 0 && trial.windows.judged > 0) {
-        return if trial.windows.good >= super::IN_A_ROW { FindingState::Kept } else { FindingState::Open };
+    if plan.method == Method::Consecutive {
+        return match windows(trial) {
+            FindingState::NoData if trial.total.lane.n > 0 => FindingState::Open,
+            state => state,
+        };
     }
     if trial.total.lane.n == 0 {
         return FindingState::NoData;
@@ -234,7 +238,7 @@ fn state(plan: &Plan, trial: &Trial, objective: &Objective, is_failing: bool) ->
     if enough && !is_suspect { FindingState::Kept } else { FindingState::Open }
 }
 
-/// How numbers of Prometheus stand.
+/// How stands what is judged by windows.
 fn windows(trial: &Trial) -> FindingState {
     let windows = trial.windows;
     if windows.failed() {

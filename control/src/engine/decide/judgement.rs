@@ -4,7 +4,7 @@ use graylane_analysis::{Fault, FaultKind, Finding, Outcome, Verdict};
 
 use super::Machine;
 use crate::engine::Millis;
-use crate::engine::judging::Judgement;
+use crate::engine::judging::{Judgement, told};
 use crate::engine::status::{PauseReason, Phase, Status, WaitReason};
 use crate::engine::verdict::{Failure, LaneAnalysis};
 use crate::release::plan::{Auto, OnFailure};
@@ -110,17 +110,23 @@ impl<'a> Machine<'a> {
 
     /// Keeps what was found; evidence that grows is written down only now and then.
     fn note_judgement(&mut self, judgement: &Judgement) {
+        if let Some(by) = judgement.turned_back {
+            self.note("ClockTurnedBack", format!("by {} s: counting begins anew", by / 1000));
+        }
         for (lane, judged) in &judgement.lanes {
             let verdict = &judged.verdict;
+            let outcome = told(&self.status, verdict.outcome);
             let before = self.status.analysis.get(lane);
-            let same = before.filter(|before| before.outcome == verdict.outcome);
+            let same = before.filter(|before| before.outcome == outcome);
             let same_silence = |before: &&LaneAnalysis| before.no_data_since_ms == verdict.no_data_since_ms;
-            if same.filter(same_silence).is_some_and(|before| self.now < before.at_ms.saturating_add(CHECKPOINT_MS)) {
+            // The clock may have been turned back since.
+            let is_new = |at_ms: Millis| (at_ms..at_ms.saturating_add(CHECKPOINT_MS)).contains(&self.now);
+            if same.filter(same_silence).is_some_and(|before| is_new(before.at_ms)) {
                 continue;
             }
             let since_ms = same.map_or(self.now, |before| before.since_ms);
             let kept = LaneAnalysis {
-                outcome: verdict.outcome,
+                outcome,
                 reason: verdict.reason.clone(),
                 since_ms,
                 at_ms: self.now,
@@ -168,16 +174,24 @@ impl<'a> Machine<'a> {
     pub(super) fn await_verdict(&mut self, release: &Release, until: Millis) {
         let reason = self.reason();
         if self.now >= until {
-            return self.pause(PauseReason::Unverified, format!("unverified: {reason}"), None);
+            return self.give_up(format!("unverified: {reason}"));
         }
         let silent = self.judgement().is_some_and(Judgement::is_silent);
         if silent && release.plan.analysis.as_ref().is_some_and(|analysis| analysis.on_no_data == OnNoData::Pause) {
-            return self.pause(PauseReason::Unverified, format!("no data: {reason}"), None);
+            return self.give_up(format!("no data: {reason}"));
         }
         self.status.phase = Phase::Progressing;
         self.status.pause = None;
         self.wait(WaitReason::Evidence, reason);
         self.wake_by(until);
+    }
+
+    /// Nobody can say that the release is good, and nothing more is waited for.
+    fn give_up(&mut self, reason: String) {
+        self.pause(PauseReason::Unverified, reason, None);
+        for lane in self.status.analysis.values_mut().filter(|lane| lane.outcome == Outcome::Wait) {
+            (lane.outcome, lane.since_ms) = (Outcome::Unverified, self.now);
+        }
     }
 
     /// Why not every lane has passed, as of what is written down: words that change with every request

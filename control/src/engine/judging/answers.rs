@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use graylane_analysis::counts::{Ratio, RatioKey};
+use graylane_analysis::counts::NumberKey;
 use graylane_analysis::judge::WINDOW_MS;
 use graylane_analysis::{Finding, Interval, Objective, ObjectiveKind, Outcome, ServicePlan, Verdict};
 
@@ -117,8 +117,8 @@ fn answers(question: &Question, asked: &Asked, lane: &str, now: Millis) -> Optio
 
 fn put(interval: &mut Interval, service: &str, question: &Question, asked: &Asked, lane: &str) {
     for (lane, number) in answers(question, asked, lane, interval.to_ms).unwrap_or_default() {
-        let key = RatioKey { service: service.to_owned(), objective: question.name.clone(), lane };
-        interval.ratios.insert(key, Ratio::Value(number));
+        let key = NumberKey { service: service.to_owned(), objective: question.name.clone(), lane };
+        interval.numbers.insert(key, number);
     }
 }
 

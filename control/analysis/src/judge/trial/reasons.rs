@@ -38,22 +38,14 @@ impl Trial {
         failures >= plan.min_failures && is_over(&self.pooled, floor, FLOOR) && settled()
     }
 
-    /// Whether the lane surely breaks the objective, over all its time or lately, and stable keeps it: enough
-    /// failures, and a rate that is above what is allowed and above what stable's may be in the same time.
+    /// Whether the lane surely breaks the objective, over all its time or lately, and stable keeps it.
     fn is_broken(&self, plan: &Plan, objective: &Objective) -> bool {
         let (limit, dispersion) = (plan.limit_of(objective), self.dispersion());
         let above = |arm: Arm, limit: f64, chance: f64| bound::is_above(arm, limit, dispersion, chance);
-        let Held { all, settled, .. } = self.held;
+        let Held { all, settled, recent, .. } = self.held;
         let cold = objective.allowed() + plan.floor_of(objective).max(COLD);
         let over = above(all, limit, FLOOR) && (above(settled, limit, SETTLED) || above(all, cold, SETTLED));
-        let now = self.held.recent.sum();
-        let lately = above(now.lane, limit, LATELY);
-        let worse = |lane: f64, stable: f64, n: u64| {
-            n == 0 || lane > bound::interval_at(stable, real(n), dispersion, SETTLED).1
-        };
-        let compared = if now.stable.n == 0 { None } else { self.pooled.rates() };
-        let over = over && compared.is_none_or(|(lane, stable)| worse(lane, stable, self.total.stable.n));
-        let lately = lately && worse(now.lane.rate(), now.stable.rate(), now.stable.n);
+        let lately = above(recent.sum().lane, limit, LATELY);
         all.bad >= plan.min_failures && (over || lately) && self.stable_keeps(objective)
     }
 
@@ -69,7 +61,7 @@ impl Trial {
     pub fn both_break(&self, plan: &Plan, objective: &Objective, needed: f64) -> bool {
         let (now, allowed) = (self.recent.sum(), objective.allowed());
         let surely = |arm: Arm, limit: f64| bound::is_above(arm, limit, self.dispersion(), LATELY);
-        self.breach() + (1.0 - HARM).ln() >= needed
+        self.breach.get(self.dispersion()) + (1.0 - HARM).ln() >= needed
             && surely(self.held.all, plan.limit_of(objective))
             && surely(self.total.stable, allowed)
             && [now.lane, now.stable].iter().all(|arm| arm.rate() > allowed)
@@ -80,7 +72,8 @@ impl Trial {
     /// not fail more often. Not believed against evidence three times as strong as `needed`, because a
     /// base rate that fell at the same time looks alike.
     pub fn has_moved(&self, needed: f64) -> bool {
-        if self.before.n == 0 || self.harm().max(self.breach()) > MOVED * needed {
+        let evidence = if self.alone { self.breach() } else { self.harm() };
+        if self.before.n == 0 || evidence > MOVED * needed {
             return false;
         }
         let Pair { lane, stable } = self.total;
