@@ -31,6 +31,13 @@ fn case(at: &'static str, is: Value, rule: &'static Rule, value: &'static str) -
     Case { at, is, rule, value, said_at: None, found_at: None }
 }
 
+impl Case {
+    /// The same, said of what is around it.
+    fn of(self, place: &'static str) -> Self {
+        Self { said_at: Some(place), found_at: Some(place), ..self }
+    }
+}
+
 /// A release that Argo Rollouts shall lead, though it has all that a release that leads has.
 fn led(argo: Value, rule: &'static Rule, value: &'static str, at: &'static str) -> Case {
     let mut spec = good()["spec"].clone();
@@ -78,6 +85,10 @@ fn cases() -> Vec<Case> {
         case("spec.analysis.successRate", json!("30%"), &rules::OBJECTIVE, "30%"),
         case("spec.analysis.successRate", json!(10_000), &rules::OBJECTIVE, "10000"),
         case("spec.analysis.latency", latencies(5), &rules::MANY_LATENCIES, ""),
+        case("spec.analysis.latency[1].overMs", json!(100), &rules::LATENCY_TWICE, "").of("spec.analysis.latency"),
+        case("spec.analysis.objectives", json!([asked("orders"), asked("orders")]), &rules::OBJECTIVE_TWICE, ""),
+        case("spec.analysis.objectives[0].atMost", json!("0.9"), &rules::NO_NUMBER, "")
+            .of("spec.analysis.objectives[0]"),
         case("spec.analysis.prometheus", Value::Null, &rules::NO_PROMETHEUS, ""),
         case("spec.analysis.objectives[0]", json!({"name": "orders", "query": "up"}), &rules::NO_THRESHOLD, ""),
         case("spec.promotion.lane", json!("blue"), &rules::UNKNOWN_LANE, "blue"),
@@ -93,6 +104,10 @@ fn cases() -> Vec<Case> {
         case("spec.steps[1].pause.duration", json!("10"), &rules::SPAN, "10"),
         case("spec.rules[0].from", json!("tomorrow"), &rules::TIME, "tomorrow"),
     ]
+}
+
+fn asked(name: &str) -> Value {
+    json!({"name": name, "query": "up", "atLeast": "0.95"})
 }
 
 fn latencies(count: u32) -> Value {

@@ -132,6 +132,16 @@ pub const CHECKS: &[Check] = &[
     .with(NUMBER_OR_TEXT),
     Check::new(&rules::MANY_LATENCIES, &[At::Path("spec.analysis.latency")], "self.size() <= 4"),
     Check::new(
+        &rules::LATENCY_TWICE,
+        &[At::Path("spec.analysis.latency")],
+        "self.all(l, self.exists_one(m, m.overMs == l.overMs))",
+    ),
+    Check::new(
+        &rules::OBJECTIVE_TWICE,
+        &[At::Path("spec.analysis.objectives")],
+        "self.all(o, self.exists_one(p, p.name == o.name))",
+    ),
+    Check::new(
         &rules::NO_PROMETHEUS,
         &[At::Path("spec.analysis")],
         "!has(self.objectives) || self.objectives.size() == 0 || has(self.prometheus)",
@@ -142,6 +152,13 @@ pub const CHECKS: &[Check] = &[
         &rules::NO_THRESHOLD,
         &[At::Path("spec.analysis.objectives[]")],
         "has(self.atLeast) || has(self.atMost)",
+    ),
+    Check::new(
+        &rules::NO_NUMBER,
+        &[At::Path("spec.analysis.objectives[]")],
+        "!has(self.atLeast) || !has(self.atMost) \
+         || [self.atLeast, self.atMost].exists(n, !n.matches('^ *-?[0-9]{1,15}([.][0-9]+)? *$')) \
+         || double(self.atLeast.trim()) <= double(self.atMost.trim())",
     ),
     Check::new(
         &rules::UNKNOWN_LANE,

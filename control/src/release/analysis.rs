@@ -1,5 +1,8 @@
 //! How a release is judged: first as a person writes it, then what it becomes once checked.
 
+use std::collections::BTreeSet;
+
+use graylane_analysis::PlanProblem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +10,8 @@ use super::plan::Step;
 use super::rules;
 use super::units::{Span, WHOLE, Weight, percent};
 use super::validate::Checker;
-use super::{OnNoData, Spec};
+use super::{OnNoData, Release, Spec};
+use crate::engine::judging;
 
 /// How the lanes are judged. Without it, and without a step that judges, nobody judges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +34,8 @@ pub struct AnalysisSpec {
     pub tolerance: ToleranceSpec,
     /// Requests of a lane to a member before it can pass.
     pub min_requests: u32,
-    /// What a version serves this soon after it became ready does not count.
+    /// How long a version may be slow after its first requests in a lane, and again after pods of it, or of stable, have
+    /// become ready; twelve times at most. Failures always count; in the first half of the time only where they are many.
     pub warmup: Span,
     /// How long a step waits for a verdict; then the release is paused as unverified.
     pub deadline: Span,
@@ -158,6 +163,12 @@ impl Checker<'_> {
         if written.latency.len() > MAX_LATENCIES {
             self.refuse(&path("latency"), &rules::MANY_LATENCIES, &[]);
         }
+        if has_twice(written.latency.iter().map(|one| one.over_ms)) {
+            self.refuse(&path("latency"), &rules::LATENCY_TWICE, &[]);
+        }
+        if has_twice(written.objectives.iter().map(|one| &one.name)) {
+            self.refuse(&path("objectives"), &rules::OBJECTIVE_TWICE, &[]);
+        }
         let latency =
             written.latency.iter().enumerate().map(|(at, one)| {
                 (one.over_ms, self.objective_share(&path(&format!("latency[{at}].share")), &one.share))
@@ -214,13 +225,32 @@ impl Checker<'_> {
             }
             number
         };
-        Objective {
-            name: written.name.clone(),
-            query: written.query.clone(),
-            at_least: number("atLeast", &written.at_least),
-            at_most: number("atMost", &written.at_most),
+        let (at_least, at_most) = (number("atLeast", &written.at_least), number("atMost", &written.at_most));
+        if at_least.zip(at_most).is_some_and(|(least, most)| least > most) {
+            self.refuse(path, &rules::NO_NUMBER, &[]);
+        }
+        Objective { name: written.name.clone(), query: written.query.clone(), at_least, at_most }
+    }
+}
+
+fn has_twice<T: Ord>(mut values: impl Iterator<Item = T>) -> bool {
+    let mut seen = BTreeSet::new();
+    !values.all(|value| seen.insert(value))
+}
+
+/// What the judge itself would not take, by field of the analysis.
+pub(super) fn problems(release: &Release) -> Vec<PlanProblem> {
+    let Some(analysis) = &release.plan.analysis else { return Vec::new() };
+    let plans = release.lanes.iter().map(|lane| judging::plan(release, analysis, lane));
+    // A lane that no member has is judged by nothing.
+    let checked = plans.filter(|plan| !plan.services.is_empty()).filter_map(|plan| plan.check().err());
+    let mut problems: Vec<PlanProblem> = Vec::new();
+    for problem in checked.flatten() {
+        if !problems.contains(&problem) {
+            problems.push(problem);
         }
     }
+    problems
 }
 
 // === impl defaults ===

@@ -120,6 +120,17 @@ pub const OBJECTIVE: Rule = Rule {
 pub const MANY_LATENCIES: Rule =
     Rule { message: "there are more than 4 latencies", mend: "keep those that a user would notice" };
 
+/// One latency is one objective: what is counted twice is evidence twice.
+pub const LATENCY_TWICE: Rule =
+    Rule { message: "a latency is there twice", mend: "leave one out, or give it another overMs" };
+
+/// An answer belongs to one objective.
+pub const OBJECTIVE_TWICE: Rule = Rule { message: "two objectives have one name", mend: "give each a name of its own" };
+
+/// Some number has to be good.
+pub const NO_NUMBER: Rule =
+    Rule { message: "atLeast is more than atMost", mend: "write an atLeast that is no more than atMost" };
+
 /// A question needs to be asked somewhere.
 pub const NO_PROMETHEUS: Rule = Rule {
     message: "there are objectives, and no Prometheus to ask",

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use graylane_analysis::PlanProblem;
 use graylane_policy::Policy;
 use graylane_policy::raw::{RawRule, RawTrace};
 
-use super::analysis::Analysis;
+use super::analysis::{self, Analysis};
 use super::finding::{Finding, Findings};
 use super::read::Source;
 use super::rules::{self, Rule};
@@ -40,6 +41,7 @@ pub fn check(sources: Vec<Source>, sides: &[Side]) -> Result<Vec<Checked>, Findi
     find_clashes(&checked, &mut findings);
     if findings.is_empty() {
         findings = document_findings(&checked, sides);
+        findings.extend(checked.iter().flat_map(judge_findings));
     }
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     if findings.is_empty() { Ok(checked) } else { Err(Findings(findings)) }
@@ -76,6 +78,15 @@ fn document_findings(checked: &[Checked], sides: &[Side]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What the judge would say about what a release is judged by.
+fn judge_findings(Checked { source, release }: &Checked) -> Vec<Finding> {
+    let problems = analysis::problems(release).into_iter();
+    let said = |problem: PlanProblem| {
+        source.finding(&format!("spec.analysis.{}", problem.field), problem.reason, problem.mend)
+    };
+    problems.map(said).collect()
 }
 
 /// The group's index and the path in the release file for a path in a document.
