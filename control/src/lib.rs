@@ -22,6 +22,7 @@ pub mod engine;
 pub mod http;
 pub mod istio;
 pub mod local;
+pub mod log;
 pub mod notify;
 pub mod release;
 pub mod stats;

@@ -132,6 +132,60 @@ async fn numbers_come_with_their_unit_and_the_verdict() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_share_is_one_though_failures_are_read_before_their_requests() -> Result<()> {
+    let (record, release) = (Record::default(), release()?);
+    let cell = Cell { service: "orders.shop".into(), lane: "canary".into(), cohort: Cohort::Slot };
+    let tally = Tally { requests: 10, failures: 12, slow: [(250, 11)].into(), ..Tally::default() };
+    let now = now_ms();
+    let cells = BTreeMap::from([(cell, tally)]);
+    let interval = Interval { from_ms: now - 2_000, to_ms: now - 1_000, cells, ..Interval::default() };
+    record.take("uid", &release, &interval, (&Judgement::default(), &Asked::default()));
+    let address = serving(record, Auth::Open).await?;
+    let labels = json!({"release": "shop/summer", "lane": "canary", "overMs": "250"});
+    for (metric, value) in [("success_rate", 0.0), ("error_rate", 1.0), ("slow_rate", 1.0)] {
+        let said = ask(address, &question(metric, labels.clone()), &[]).await?;
+        ensure!(said.body["value"] == value, "{metric}: {}", said.body);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clock_that_was_turned_back_leaves_windows_in_order() -> Result<()> {
+    let (record, release) = (counted()?, release()?);
+    let cell = Cell { service: "orders.shop".into(), lane: "canary".into(), cohort: Cohort::Slot };
+    let back = now_ms() - 200_000;
+    for second in 0..5 {
+        let tally = Tally { requests: 7, ..Tally::default() };
+        let from_ms = back + second * 1000;
+        let cells = BTreeMap::from([(cell.clone(), tally)]);
+        let interval = Interval { from_ms, to_ms: from_ms + 1000, cells, ..Interval::default() };
+        record.take("uid", &release, &interval, (&Judgement::default(), &Asked::default()));
+    }
+    let address = serving(record, Auth::Open).await?;
+    let said =
+        ask(address, &question("request_count", json!({"release": "shop/summer", "lane": "canary"})), &[]).await?;
+    ensure!(said.body["n"] == 35, "{}", said.body);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_asks_is_told_that_a_lane_was_given_up() -> Result<()> {
+    let (record, release) = (counted()?, release()?);
+    let mut verdict = Evidence::default().verdict(&Plan::default(), 0);
+    verdict.outcome = Outcome::Unverified;
+    let lane = LaneJudgement { verdict, evidence: Evidence::default(), unanswered: None };
+    let judgement = Judgement { lanes: [("canary".into(), lane)].into(), ..Judgement::default() };
+    let now = now_ms();
+    let interval = Interval { from_ms: now, to_ms: now + 1, ..Interval::default() };
+    record.take("uid", &release, &interval, (&judgement, &Asked::default()));
+    let address = serving(record, Auth::Open).await?;
+    let said =
+        ask(address, &question("success_rate", json!({"release": "shop/summer", "lane": "canary"})), &[]).await?;
+    ensure!(said.body["verdict"] == "unverified", "{}", said.body);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_verdict_is_on_one_version_and_one_attempt() -> Result<()> {
     let (record, release) = (counted()?, release()?);
     let address = serving(record.clone(), Auth::Open).await?;
@@ -212,6 +266,16 @@ async fn a_bad_question_is_refused_with_its_field_and_mend() -> Result<()> {
         (with(json!({"release": "shop/summer", "lane": "canary", "service": "cart"})), 404, "labels.service"),
         (question("slow_rate", json!({"release": "shop/summer", "lane": "canary"})), 422, "labels.overMs"),
         (
+            question("slow_rate", json!({"release": "shop/summer", "lane": "canary", "overMs": "300"})),
+            404,
+            "labels.overMs",
+        ),
+        (
+            question("objective", json!({"release": "shop/summer", "lane": "canary", "objective": "payed"})),
+            404,
+            "labels.objective",
+        ),
+        (
             r#"{"metricName":"success_rate","startTimestamp":"then","labels":{"release":"a/b","lane":"c"}}"#.into(),
             422,
             "startTimestamp",
@@ -279,7 +343,12 @@ async fn under_load(address: SocketAddr, make: fn() -> Request<Full<bytes::Bytes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_under_load_takes_about_as_long_as_a_health_check() -> Result<()> {
+async fn an_answer_under_load_takes_about_as_long_as_a_health_check_though_nobody_reads_the_log() -> Result<()> {
+    let (_unread, pipe) = std::io::pipe()?;
+    let (writer, guard) = graylane::log::unblocking(pipe);
+    tracing_subscriber::fmt().json().with_writer(writer).try_init().map_err(|error| anyhow::anyhow!("{error}"))?;
+    // It would wait for the log in the end.
+    std::mem::forget(guard);
     let address = server(token()?).await?;
     let health = || Request::get("/healthz").header("host", "api").body(Full::default()).expect("a request");
     let analysis = || {

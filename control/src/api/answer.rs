@@ -115,7 +115,27 @@ fn check(book: &Book, question: &Question) -> Result<(), Refusal> {
     match (question.metric_name, &labels.over_ms, &labels.objective) {
         (Metric::SlowRate, None, _) => missing("labels.overMs", "slow_rate"),
         (Metric::Objective, _, None) => missing("labels.objective", "objective"),
+        (Metric::SlowRate, Some(over_ms), _)
+            if !over_ms.parse::<u32>().is_ok_and(|over_ms| book.latencies.contains(&over_ms)) =>
+        {
+            let mend = one_of("labels.overMs", book.latencies.iter().map(ToString::to_string), "spec.analysis.latency");
+            bad("labels.overMs", format!("nobody counts requests over {over_ms} ms"), mend)
+        }
+        (Metric::Objective, _, Some(name)) if !book.objectives.contains(name) => {
+            let mend = one_of("labels.objective", book.objectives.iter().cloned(), "spec.analysis.objectives");
+            bad("labels.objective", format!("`{name}` is no objective of the release"), mend)
+        }
         _ => Ok(()),
+    }
+}
+
+/// What can be named, or where it would have to be written first.
+fn one_of(label: &str, names: impl Iterator<Item = String>, field: &str) -> String {
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        format!("leave {label} out: the release has no {field}")
+    } else {
+        format!("name one of {}", names.join(", "))
     }
 }
 
@@ -149,7 +169,8 @@ fn counted(book: &Book, question: &Question, mut answer: Answer, (from, to): (Mi
         answer.reason = "no data: no request in the window".into();
         return answer;
     }
-    let share = |part: u64| real(part) / real(answer.n);
+    // Counters of one scrape are not read at one instant, so there may be more failures than requests.
+    let share = |part: u64| real(part.min(answer.n)) / real(answer.n);
     answer.value = Some(match question.metric_name {
         Metric::SuccessRate => 1.0 - share(count(What::Failures)),
         Metric::ErrorRate => share(count(What::Failures)),
@@ -157,10 +178,6 @@ fn counted(book: &Book, question: &Question, mut answer: Answer, (from, to): (Mi
         Metric::RequestCount | Metric::Objective => real(answer.n),
         Metric::SlowRate => {
             let over_ms = labels.over_ms.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0);
-            if !book.latencies.contains(&over_ms) {
-                answer.reason = format!("no data: nobody counts requests over {over_ms} ms");
-                return answer;
-            }
             share(count(What::Slow(over_ms)))
         }
     });

@@ -36,6 +36,8 @@ pub struct Book {
     pub services: BTreeSet<String>,
     /// Milliseconds over which its proxies count requests as slow.
     pub latencies: BTreeSet<u32>,
+    /// Names of its questions to Prometheus.
+    pub objectives: BTreeSet<String>,
     /// How each lane stands.
     pub verdicts: BTreeMap<String, (Outcome, String)>,
     /// The last numbers of Prometheus, by objective and lane, with their times.
@@ -172,6 +174,8 @@ impl Book {
             release.plan.analysis.iter().flat_map(|analysis| analysis.latency.iter().map(|(over_ms, _)| *over_ms));
         let members = release.members.iter().flat_map(|member| member.latency_ms.iter().copied());
         self.latencies = judged.chain(members).collect();
+        let questions = release.plan.analysis.iter().flat_map(|analysis| &analysis.objectives);
+        self.objectives = questions.map(|question| question.name.clone()).collect();
     }
 
     fn take(&mut self, release: &Release, interval: &Interval, (judgement, asked): (&Judgement, &Asked)) {

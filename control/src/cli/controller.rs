@@ -18,6 +18,7 @@ use crate::cluster::delivery::check_module;
 use crate::cluster::health;
 use crate::istio::config::Emitter;
 use crate::istio::module::Module;
+use crate::log::{self, WorkerGuard};
 use crate::traces::Traces;
 
 #[derive(Debug, clap::Args)]
@@ -94,7 +95,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let endpoint = args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
     let traces = endpoint.map(|endpoint| Traces::to(endpoint, runtime.handle().clone())).transpose();
     let traces = traces.context("--otlp-endpoint")?;
-    start_log(args, traces.as_ref())?;
+    let _log = start_log(args, traces.as_ref())?;
     let result = runtime.block_on(control(args, emitter, module));
     if let Some(traces) = traces {
         traces.end();
@@ -180,9 +181,10 @@ fn identity() -> String {
     format!("{host}-{}", std::process::id())
 }
 
-fn start_log(args: &Args, traces: Option<&Traces>) -> anyhow::Result<()> {
+fn start_log(args: &Args, traces: Option<&Traces>) -> anyhow::Result<WorkerGuard> {
+    let (writer, guard) = log::unblocking(std::io::stderr());
     let filter = EnvFilter::try_new(&args.log).context("--log makes no sense")?;
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt::layer().with_writer(writer);
     let log = match args.log_format {
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
         LogFormat::Text => log.with_filter(filter).boxed(),
@@ -190,5 +192,5 @@ fn start_log(args: &Args, traces: Option<&Traces>) -> anyhow::Result<()> {
     // What the log leaves out is in the traces all the same; of others' spans none is.
     let own = Targets::new().with_target("graylane", tracing::Level::INFO);
     tracing_subscriber::registry().with(log).with(traces.map(|traces| traces.layer().with_filter(own))).init();
-    Ok(())
+    Ok(guard)
 }

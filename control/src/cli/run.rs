@@ -9,6 +9,7 @@ use super::Exit;
 use super::offer::{self, Offer};
 use crate::api::record::Record;
 use crate::local::run::Run;
+use crate::log;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -20,8 +21,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let stderr = std::io::stderr;
-    tracing_subscriber::fmt().with_target(false).with_ansi(stderr().is_terminal()).with_writer(stderr).init();
+    let stderr = std::io::stderr();
+    let is_terminal = stderr.is_terminal();
+    let (writer, _log) = log::unblocking(stderr);
+    tracing_subscriber::fmt().with_target(false).with_ansi(is_terminal).with_writer(writer).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let (record, offered) = (Record::default(), args.offer.auth(|| None)?);
