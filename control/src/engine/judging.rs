@@ -13,18 +13,20 @@ use graylane_analysis::counts::Pick;
 use graylane_analysis::{
     Evidence, Interval, Ledger, Objective, ObjectiveKind, Outcome, Plan, Reading, ServicePlan, Verdict,
 };
+use graylane_policy::raw::NoUnit;
 
 use self::answers::Answers;
 use self::failed::Failures;
 use super::Millis;
 use super::seams::Object;
+use super::seen::Seen;
 use super::status::{Exposure, PauseReason, Phase, Status, WaitReason};
 use crate::api::record::Record;
 use crate::counts::Counted;
 use crate::counts::question::Asked;
-use crate::release::Release;
 use crate::release::analysis::{Analysis, Method};
 use crate::release::units::WHOLE;
+use crate::release::{Release, STABLE};
 
 /// What the counts of all proxies have to carry beside a brake that has tripped.
 const BRAKED_ALPHA: f64 = 0.05;
@@ -76,7 +78,14 @@ struct Judged {
     judgement: Judgement,
     answers: Answers,
     failures: Failures,
+    /// Ready pods of each version, as service and lane.
+    ready: BTreeMap<Versioned, u32>,
+    /// Versions of which more have become ready in the open interval.
+    started: BTreeSet<Versioned>,
 }
+
+/// A service and a lane.
+type Versioned = (String, String);
 
 // === impl Judging ===
 
@@ -107,6 +116,13 @@ impl Judging {
     /// When the next interval ends.
     pub fn due(&self, uid: &str) -> Option<Millis> {
         self.judged.get(uid).map(|judged| judged.judgement.closed_ms.saturating_add(INTERVAL_MS))
+    }
+
+    /// Notes which versions have more ready pods than before, where a release is judged.
+    pub fn note_pods(&mut self, uid: &str, seen: &Seen) {
+        if let Some(judged) = self.judged.get_mut(uid) {
+            judged.note_pods(seen);
+        }
     }
 
     /// Takes what was counted and says what follows.
@@ -165,6 +181,20 @@ impl Judged {
             },
             answers: Answers::default(),
             failures: Failures::new(now),
+            ready: BTreeMap::new(),
+            started: BTreeSet::new(),
+        }
+    }
+
+    /// Notes which versions have more ready pods than before.
+    fn note_pods(&mut self, world: &Seen) {
+        let lanes = world.versions.iter().map(|(version, pods)| (version.service.clone(), version.lane.clone(), pods));
+        let stable = world.stable.iter().map(|(service, pods)| (service.clone(), STABLE.to_owned(), pods));
+        for (service, lane, pods) in lanes.chain(stable) {
+            let version = (service, lane);
+            if self.ready.insert(version.clone(), pods.ready).is_some_and(|before| pods.ready > before) {
+                self.started.insert(version);
+            }
         }
     }
 
@@ -190,6 +220,7 @@ impl Judged {
     fn close(&mut self, release: &Release, analysis: &Analysis, seen: (&Status, &Asked), now: Millis) -> Interval {
         let (status, asked) = seen;
         let mut interval = self.ledger.close(now);
+        interval.started = std::mem::take(&mut self.started);
         let weights = settled(status);
         let is_picked = |(lane, pick): &(String, Pick)| *pick == Pick::Slot && release.lanes.contains(lane);
         let is_held_back = interval.picks.keys().any(|(_, pick)| *pick == Pick::Brake);
@@ -277,11 +308,19 @@ pub fn plan(release: &Release, analysis: &Analysis, lane: &str) -> Plan {
         floor: share(analysis.absolute),
         min_requests: analysis.min_requests.into(),
         warm_up_ms: analysis.warmup_ms,
+        expects_share: !sends_strangers_to_stable(release),
         fallback_budget: share(analysis.fallbacks),
         integrity_floor: share(analysis.integrity),
         services: services.chain(answers::plan(release, analysis)).collect(),
         ..defaults
     }
+}
+
+/// Whether sidecars choose lanes and send what has no unit to stable: then fewer are chosen than the weight says.
+fn sends_strangers_to_stable(release: &Release) -> bool {
+    let entry = &release.plan.entry;
+    let has_sidecars = !entry.inbound.is_empty() || !entry.outbound.is_empty();
+    has_sidecars && release.stickiness.no_unit == NoUnit::Stable
 }
 
 // === impl Judgement ===

@@ -117,7 +117,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
             self.judging.begin(object);
             let mut seen = self.see(object, busy.map(|owner| owner.id.clone()));
             let asked = self.ask(object, &mut seen);
-            seen.judgement = self.judge(object, &asked, now);
+            seen.judgement = self.judge(object, &asked, &seen, now);
             seen.problems.extend(overlaps(object, &rivals(&objects, &owners, index)));
             let decision = decide(&object.spec, &object.status, &seen, now);
             let rest = Rest::after(object, busy, stamp, &decision, now);
@@ -137,12 +137,13 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
     }
 
     /// What the counts of a release say, where it is judged.
-    fn judge(&mut self, object: &Object, asked: &Asked, now: Millis) -> Option<Judgement> {
+    fn judge(&mut self, object: &Object, asked: &Asked, seen: &Seen, now: Millis) -> Option<Judgement> {
         let release = object.spec.as_ref().ok()?;
         if !Judging::applies(release, &object.status) {
             return None;
         }
         let counted = self.ground.counts(release);
+        self.judging.note_pods(&object.uid, seen);
         self.judging.look(object, release, (counted, asked), now)
     }
 

@@ -342,3 +342,35 @@ fn a_lane_whose_time_was_over_is_called_unverified_also_after_a_restart_until_so
     story.wait(5_000);
     assert_eq!(outcome(&story.status()), Some(Outcome::Wait));
 }
+
+#[test]
+fn a_lane_that_gets_near_half_of_the_users_at_a_weight_of_one_percent_is_paused() {
+    let yaml = STEPS.replace("10%}", "1%}");
+    let mut story = story(&yaml, Traffic::of(100.0));
+    change(&story, |traffic| traffic.share = Some(0.45));
+    let status = story.until_phase(Phase::Paused);
+    assert_eq!(status.pause.as_ref().unwrap().reason, PauseReason::Judgement);
+    assert!(status.message.contains("far more than its weight"), "{}", status.message);
+}
+
+#[test]
+fn pods_that_become_ready_later_may_be_slow_at_first() {
+    let then = |grows: bool| {
+        let yaml = STEPS.replace("{deadline: 10m}", "{deadline: 10m, latency: [{overMs: 300, share: 95%}]}");
+        let mut story = story(&yaml.replace("10%}", "50%}"), Traffic::of(100.0));
+        story.until("the analysis", |status| status.step == 1);
+        story.wait(20_000);
+        if grows {
+            let mut inner = story.world.lock();
+            inner.lanes.values_mut().for_each(|pods| (pods.ready, pods.wanted) = (8, 8));
+        }
+        change(&story, |traffic| traffic.slow = 0.6);
+        story.wait(4_000);
+        change(&story, |traffic| traffic.slow = 0.0);
+        story.wait(10_000);
+        story.status()
+    };
+    assert_eq!(then(false).phase, Phase::RolledBack);
+    let grown = then(true);
+    assert_ne!(grown.phase, Phase::RolledBack, "{}", grown.message);
+}

@@ -24,6 +24,10 @@ pub struct Traffic {
     begins_late: bool,
     /// Share of its weight that the lane does not get, because routing is broken.
     pub withheld: f64,
+    /// Share of the lane's requests that `orders` answers after more than 300 ms.
+    pub slow: f64,
+    /// The share of the traffic that is sent to the lane, if it is not its weight.
+    pub share: Option<f64>,
     /// True while no proxy can be asked.
     pub silent: bool,
     /// True while the gateway's brake has tripped: weights send nobody into the lane.
@@ -38,6 +42,7 @@ pub struct Traffic {
     /// Streams that proxies have open in the lane, by service.
     pub open: BTreeMap<&'static str, BTreeMap<String, u64>>,
     ids: u64,
+    users: u64,
     now: u64,
 }
 
@@ -82,6 +87,7 @@ impl Traffic {
     pub fn serve(&mut self, weights: &BTreeMap<String, u32>, millis: u64, now: u64) {
         self.now = now;
         let canary = f64::from(weights.get("canary").copied().unwrap_or(0)) / 10_000.0;
+        let canary = self.share.filter(|_| canary > 0.0).unwrap_or(canary);
         let canary = if self.braked && canary > 0.0 {
             let pick = Series { metric: Metric::LanePicks(Pick::Brake), ..series("", "stable", Direction::Gateway) };
             self.add("gateway-1", pick, 1);
@@ -130,6 +136,23 @@ impl Traffic {
         self.add(at_orders, given_up, hung);
         let pick = Series { metric: Metric::LanePicks(Pick::Slot), ..series("", lane, Direction::Gateway) };
         self.add("gateway-1", pick, requests);
+        if lane == "canary" {
+            self.know_users(requests);
+        }
+    }
+
+    /// Slow requests of the lane, and its users, who are many and alike.
+    fn know_users(&mut self, requests: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "few requests")]
+        let slow = self.whole("orders is slow", "canary", true, self.slow * requests as f64);
+        let gateway =
+            |metric, service: &str| Series { metric, status: None, ..series(service, "canary", Direction::Gateway) };
+        self.add("gateway-1", gateway(Metric::Slow(300), "orders.shop"), slow);
+        for _ in 0..requests {
+            self.users += 1;
+            let bucket = (self.users % 16) as u8;
+            self.add("gateway-1", gateway(Metric::UnitRequests(bucket), ""), 1);
+        }
     }
 
     /// Calls of the lane to `payment` that stable serves.
