@@ -41,10 +41,15 @@ pub struct Control<'a> {
 impl<'a> Control<'a> {
     /// Adopts the namespaces of the shop and starts a controller with all rights.
     pub fn of_shop(bed: &'a Bed) -> Result<Self> {
+        Self::of_shop_with(bed, &[])
+    }
+
+    /// The same with more on its command line.
+    pub fn of_shop_with(bed: &'a Bed, more: &[&str]) -> Result<Self> {
         bed.shop()?;
         adopt(bed)?;
         until_wired(bed)?;
-        Self::start(bed, "controller")
+        Self::with(bed, "controller", &paths::filter()?.display().to_string(), more)
     }
 
     /// Starts a controller. `name` is its log's, and its name in the lease.
@@ -54,6 +59,10 @@ impl<'a> Control<'a> {
 
     /// The same with a module of its own.
     pub fn with_module(bed: &'a Bed, name: &str, module: &str) -> Result<Self> {
+        Self::with(bed, name, module, &[])
+    }
+
+    fn with(bed: &'a Bed, name: &str, module: &str, more: &[&str]) -> Result<Self> {
         let anywhere = "127.0.0.1:0";
         let args = [
             ["--module", module],
@@ -63,7 +72,7 @@ impl<'a> Control<'a> {
             ["--identity", name],
             ["--log-format", "text"],
         ];
-        let args = [&["controller"][..], &args.concat()].concat();
+        let args = [&["controller"][..], &args.concat(), more].concat();
         Ok(Self { bed, _process: bed.graylane_as(name, bed.kubeconfig(), &args)? })
     }
 
