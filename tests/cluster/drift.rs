@@ -9,15 +9,13 @@ use graylane_tests::figures::{judge, say};
 use graylane_tests::poll;
 use kube::api::DynamicObject;
 
-use crate::stage::{SOON, SUMMER, Stage};
+use crate::stage::{Instance, SOON, SUMMER, Stage};
 
 #[test]
 fn smoke_a_deleted_config_comes_back_at_once_with_a_new_generation() {
     bed::tell(&Bed::cluster(), |bed| {
         let stage = Stage::set(bed)?;
-        let controller = stage.controller("a")?;
-        bed.apply(SUMMER)?;
-        stage.until_gate("summer")?;
+        let controller = at_gate(bed, &stage)?;
         let before = generation(&stage.config("edge", "graylane-entry")?)?;
         bed.kubectl(&["delete", "envoyfilter", "graylane-entry", "--namespace=edge"])?;
         let start = Instant::now();
@@ -35,9 +33,7 @@ fn smoke_a_deleted_config_comes_back_at_once_with_a_new_generation() {
 fn smoke_a_new_leader_brings_back_what_is_deleted_though_it_has_written_nothing() {
     bed::tell(&Bed::cluster(), |bed| {
         let stage = Stage::set(bed)?;
-        let first = stage.controller("a")?;
-        bed.apply(SUMMER)?;
-        stage.until_gate("summer")?;
+        let first = at_gate(bed, &stage)?;
         first.part.kill()?;
         let second = stage.controller("b")?;
         stage.until_led_by(&[&second])?;
@@ -64,9 +60,7 @@ fn smoke_a_new_leader_brings_back_what_is_deleted_though_it_has_written_nothing(
 fn what_was_changed_while_nobody_led_is_put_right_and_told() {
     bed::tell(&Bed::cluster(), |bed| {
         let stage = Stage::set(bed)?;
-        let first = stage.controller("a")?;
-        bed.apply(SUMMER)?;
-        stage.until_gate("summer")?;
+        let first = at_gate(bed, &stage)?;
         first.part.kill()?;
         let patch = r#"{"spec": {"priority": 7}}"#;
         bed.kubectl(&["patch", "envoyfilter", "graylane-lanes", "--namespace=shop", "--type=merge", "-p", patch])?;
@@ -118,9 +112,7 @@ fn who_stops_frees_or_uninstalls_a_namespace_is_not_told_to_have_meddled() {
 fn a_second_writer_that_keeps_fighting_is_answered_at_a_bounded_rate() {
     bed::tell(&Bed::cluster(), |bed| {
         let stage = Stage::set(bed)?;
-        let controller = stage.controller("a")?;
-        bed.apply(SUMMER)?;
-        stage.until_gate("summer")?;
+        let controller = at_gate(bed, &stage)?;
         let writes = || controller.number("graylane_controller_writes_total{kind=\"EnvoyFilter\"}");
         let before = writes()?;
         let start = Instant::now();
@@ -156,9 +148,7 @@ fn a_second_writer_that_keeps_fighting_is_answered_at_a_bounded_rate() {
 fn a_namespace_that_was_stopped_by_hand_is_left_alone_until_it_is_freed() {
     bed::tell(&Bed::cluster(), |bed| {
         let stage = Stage::set(bed)?;
-        let _controller = stage.controller("a")?;
-        bed.apply(SUMMER)?;
-        stage.until_gate("summer")?;
+        let _controller = at_gate(bed, &stage)?;
         let annotate =
             |text: &str| bed.kubectl(&["annotate", "envoyfilter", "graylane-entry", "--namespace=edge", text]);
         annotate("graylane.io/stopped=me")?;
@@ -179,6 +169,14 @@ fn a_namespace_that_was_stopped_by_hand_is_left_alone_until_it_is_freed() {
 
 /// How often somebody else's change was told.
 const DRIFT: &str = "graylane_controller_drift_total";
+
+/// A controller that has brought the release to its gate.
+fn at_gate(bed: &Bed, stage: &Stage<'_>) -> Result<Instance> {
+    let controller = stage.controller("a")?;
+    bed.apply(SUMMER)?;
+    stage.until_gate("summer")?;
+    Ok(controller)
+}
 
 fn until_told(bed: &Bed, namespace: &str) -> Result<()> {
     let args = ["get", "events.events.k8s.io", "--namespace", namespace, "-o", "jsonpath={.items[*].reason}"];

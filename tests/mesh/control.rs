@@ -76,6 +76,14 @@ impl<'a> Control<'a> {
         Ok(Self { bed, _process: bed.graylane_as(name, bed.kubeconfig(), &args)? })
     }
 
+    /// Applies the release `summer` and promotes it past its first pause.
+    pub fn moves_to_half(&self) -> Result<()> {
+        self.bed.apply(SUMMER)?;
+        until_paused_at(self.bed, "canary=5%")?;
+        self.ask("promote")?;
+        until_paused_at(self.bed, "canary=50%").map(drop)
+    }
+
     /// Asks the release `summer` for something, as a person does.
     pub fn ask(&self, verb: &str) -> Result<()> {
         self.bed.graylane(&[verb, "summer", "-n", "shop", "--no-wait"])?.done()?;

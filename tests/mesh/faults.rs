@@ -48,10 +48,7 @@ fn a_proxy_that_is_cut_off_holds_the_raise_and_not_the_way_back() {
 fn a_lane_whose_pods_all_die_falls_back_to_stable() {
     bed::tell(&Bed::mesh(), |bed| {
         let control = Control::of_shop(bed)?;
-        bed.apply(SUMMER)?;
-        until_paused_at(bed, "canary=5%")?;
-        control.ask("promote")?;
-        until_paused_at(bed, "canary=50%")?;
+        control.moves_to_half()?;
         let (traffic, visits) = (Traffic::begin(bed)?, Visits::begin(bed)?);
         let died = Instant::now();
         bed.kubectl(&["scale", "deployment", "orders-canary", "stock-canary", "-n", "shop", "--replicas=0"])?;
@@ -75,10 +72,7 @@ fn a_lane_whose_pods_all_die_falls_back_to_stable() {
 fn smoke_a_stop_needs_no_controller_and_is_honoured_by_one() {
     bed::tell(&Bed::mesh(), |bed| {
         let control = Control::of_shop(bed)?;
-        bed.apply(SUMMER)?;
-        until_paused_at(bed, "canary=5%")?;
-        control.ask("promote")?;
-        until_paused_at(bed, "canary=50%")?;
+        control.moves_to_half()?;
         drop(control);
         let traffic = Traffic::begin(bed)?;
         let asked = Instant::now();

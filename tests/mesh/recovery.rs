@@ -26,10 +26,7 @@ fn a_rollback_needs_no_registry_not_even_where_nothing_is_cached() {
         bed.wait_for_deployments("shop")?;
         let image = bed.push_module(&paths::filter()?, "graylane/filter", "v1")?;
         let control = Control::with_module(bed, "controller", &image.uri)?;
-        bed.apply(SUMMER)?;
-        until_paused_at(bed, "canary=5%")?;
-        control.ask("promote")?;
-        until_paused_at(bed, "canary=50%")?;
+        control.moves_to_half()?;
         bed.registry()?.stop()?;
         // The new gateway's agent has nothing cached, and nowhere to get it.
         bed.kubectl(&["delete", "pod", "-n", "istio-ingress", "-l", "app=gateway"])?;

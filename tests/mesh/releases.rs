@@ -45,10 +45,7 @@ fn smoke_a_release_moves_its_users_and_becomes_stable_without_a_failed_request()
 fn smoke_an_abort_takes_everybody_back_at_once() {
     bed::tell(&Bed::mesh(), |bed| {
         let control = Control::of_shop(bed)?;
-        bed.apply(SUMMER)?;
-        until_paused_at(bed, "canary=5%")?;
-        control.ask("promote")?;
-        until_paused_at(bed, "canary=50%")?;
+        control.moves_to_half()?;
         let traffic = Traffic::begin(bed)?;
         control.ask("abort")?;
         until_phase(bed, "RolledBack")?;

@@ -26,10 +26,7 @@ const AWAY: Duration = Duration::from_secs(30);
 fn traffic_is_served_throughout_whatever_others_do_to_the_config_of_a_release() {
     bed::tell(&Bed::mesh(), |bed| {
         let control = Control::of_shop(bed)?;
-        bed.apply(SUMMER)?;
-        until_paused_at(bed, "canary=5%")?;
-        control.ask("promote")?;
-        until_paused_at(bed, "canary=50%")?;
+        control.moves_to_half()?;
         let traffic = Traffic::begin(bed)?;
         let failures = traffic.failures();
         let told = |what: &str, done: Result<()>| {

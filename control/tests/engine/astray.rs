@@ -4,22 +4,8 @@ use graylane::engine::request::Verb;
 use graylane::engine::status::{PauseReason, Phase, Status};
 use graylane_analysis::Outcome;
 
-use crate::story::Story;
+use crate::story::{JUDGED, Story};
 use crate::traffic::Traffic;
-
-const STEPS: &str = "
-  lanes: [{name: canary}]
-  members: [{service: orders}, {service: payment}]
-  entry: {gateways: [{namespace: istio-ingress}]}
-  steps: [{weight: 10%}, {analysis: {duration: 5m}}, {weight: 50%}, {pause: {}}]
-  analysis: {deadline: 10m}
-";
-
-fn story(yaml: &str, traffic: Traffic) -> Story {
-    let story = Story::of(yaml);
-    story.world.lock().traffic = Some(traffic);
-    story
-}
 
 /// The release holds at its weight, for a person to look.
 fn is_held(status: &Status, words: &str) {
@@ -31,7 +17,7 @@ fn is_held(status: &Status, words: &str) {
 
 #[test]
 fn fallbacks_beyond_the_budget_pause_the_release_and_name_the_service() {
-    let mut story = story(STEPS, Traffic::of(100.0).straying(0.3));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).straying(0.3));
     let paused = story.until_phase(Phase::Paused);
     is_held(&paused, "payment.shop: too many of the lane's requests are served by stable");
     story.wait(600_000);
@@ -43,8 +29,8 @@ fn fallbacks_beyond_the_budget_pause_the_release_and_name_the_service() {
 
 #[test]
 fn what_was_counted_before_a_person_resumed_is_forgotten() {
-    let yaml = format!("{STEPS}  onFailure: pause\n");
-    let mut story = story(&yaml, Traffic::of(100.0).failing("payment", "canary", 0.2));
+    let yaml = format!("{JUDGED}  onFailure: pause\n");
+    let mut story = Story::under(&yaml, Traffic::of(100.0).failing("payment", "canary", 0.2));
     let paused = story.until_phase(Phase::Paused);
     assert_eq!(paused.pause.unwrap().reason, PauseReason::Failure);
     story.world.lock().traffic.as_mut().unwrap().errors.clear();
@@ -57,7 +43,7 @@ fn what_was_counted_before_a_person_resumed_is_forgotten() {
 
 #[test]
 fn what_was_counted_before_a_release_was_tried_again_is_forgotten() {
-    let mut story = story(STEPS, Traffic::of(100.0).failing("payment", "canary", 0.2));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).failing("payment", "canary", 0.2));
     story.until_phase(Phase::RolledBack);
     story.world.lock().traffic.as_mut().unwrap().errors.clear();
     story.world.ask("summer", Verb::Retry);
@@ -68,10 +54,10 @@ fn what_was_counted_before_a_release_was_tried_again_is_forgotten() {
 
 #[test]
 fn a_wider_budget_and_a_service_without_the_lane_allow_fallbacks() {
-    let wide = STEPS.replace("deadline: 10m", "deadline: 10m, fallbacks: 50%");
-    let undeclared = STEPS.replace("{service: payment}", "{service: payment, lanes: []}");
-    for (yaml, strays) in [(STEPS, 0.02), (wide.as_str(), 0.3), (undeclared.as_str(), 1.0)] {
-        let mut story = story(yaml, Traffic::of(100.0).straying(strays));
+    let wide = JUDGED.replace("deadline: 10m", "deadline: 10m, fallbacks: 50%");
+    let undeclared = JUDGED.replace("{service: payment}", "{service: payment, lanes: []}");
+    for (yaml, strays) in [(JUDGED, 0.02), (wide.as_str(), 0.3), (undeclared.as_str(), 1.0)] {
+        let mut story = Story::under(yaml, Traffic::of(100.0).straying(strays));
         let grown = story.until_weight("canary=50%");
         assert_eq!(grown.analysis["canary"].outcome, Outcome::Pass, "{strays} of {yaml}");
     }
@@ -79,7 +65,7 @@ fn a_wider_budget_and_a_service_without_the_lane_allow_fallbacks() {
 
 #[test]
 fn a_lane_that_does_not_get_its_weight_pauses_the_release() {
-    let mut story = story(STEPS, Traffic::of(100.0).withheld(1.0));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).withheld(1.0));
     let begun = story.until_weight("canary=10%");
     assert_eq!(begun.failure, None);
     let paused = story.until_phase(Phase::Paused);
@@ -91,15 +77,15 @@ fn a_lane_that_does_not_get_its_weight_pauses_the_release() {
 
 #[test]
 fn a_lane_that_begins_at_the_second_service_gets_its_weight() {
-    let late = STEPS.replace("{service: orders}", "{service: orders, lanes: []}");
-    let mut story = story(&late, Traffic::of(100.0).beginning_late());
+    let late = JUDGED.replace("{service: orders}", "{service: orders, lanes: []}");
+    let mut story = Story::under(&late, Traffic::of(100.0).beginning_late());
     let grown = story.until_weight("canary=50%");
     assert_eq!(grown.analysis["canary"].outcome, Outcome::Pass);
 }
 
 #[test]
 fn a_lane_that_gets_far_more_than_its_weight_pauses_the_release() {
-    let mut story = story(STEPS, Traffic::of(100.0).withheld(-9.0));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).withheld(-9.0));
     let paused = story.until_phase(Phase::Paused);
     is_held(&paused, "the lane gets far more than its weight");
 }

@@ -2,7 +2,7 @@ use graylane::engine::request::Verb;
 use graylane::engine::status::{PauseReason, Phase, Status, WaitReason};
 use graylane_analysis::{FaultKind, Outcome};
 
-use crate::story::Story;
+use crate::story::{JUDGED, Story};
 use crate::traffic::Traffic;
 
 const AUTO: &str = "
@@ -13,20 +13,6 @@ const AUTO: &str = "
   analysis: {}
   promotion: {strategy: copyTemplate}
 ";
-const STEPS: &str = "
-  lanes: [{name: canary}]
-  members: [{service: orders}, {service: payment}]
-  entry: {gateways: [{namespace: istio-ingress}]}
-  steps: [{weight: 10%}, {analysis: {duration: 5m}}, {weight: 50%}, {pause: {}}]
-  analysis: {deadline: 10m}
-";
-
-fn story(yaml: &str, traffic: Traffic) -> Story {
-    let story = Story::of(yaml);
-    story.world.lock().traffic = Some(traffic);
-    story
-}
-
 fn outcome(status: &Status) -> Option<Outcome> {
     status.analysis.get("canary").map(|lane| lane.outcome)
 }
@@ -42,7 +28,7 @@ fn seconds_since_start(story: &Story) -> u64 {
 
 #[test]
 fn a_good_release_grows_by_evidence_and_is_handed_over() {
-    let mut story = story(AUTO, Traffic::of(100.0));
+    let mut story = Story::under(AUTO, Traffic::of(100.0));
     let done = story.until("the end", |status| status.phase == Phase::Succeeded);
     assert_eq!(outcome(&done), Some(Outcome::Pass));
     let at = |reason: &str| done.history.iter().find(|entry| entry.reason == reason).unwrap().at_ms;
@@ -58,7 +44,7 @@ fn a_good_release_grows_by_evidence_and_is_handed_over() {
 
 #[test]
 fn a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named() {
-    let mut story = story(STEPS, Traffic::of(100.0).failing("payment", "canary", 0.2));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).failing("payment", "canary", 0.2));
     let back = story.until("the way back", |status| status.phase == Phase::RolledBack);
     let failure = back.failure.as_ref().unwrap();
     let fault = failure.fault.as_ref().unwrap();
@@ -73,7 +59,7 @@ fn a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named() {
 
 #[test]
 fn a_service_that_hangs_is_named_and_not_the_one_that_gave_up_on_it() {
-    let mut story = story(STEPS, Traffic::of(100.0).hanging(0.2));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).hanging(0.2));
     let back = story.until("the way back", |status| status.phase == Phase::RolledBack);
     let fault = back.failure.clone().unwrap().fault.unwrap();
     assert_eq!((fault.service.as_str(), fault.kind), ("payment.shop", FaultKind::Hanging));
@@ -84,7 +70,7 @@ fn a_service_that_hangs_is_named_and_not_the_one_that_gave_up_on_it() {
 
 #[test]
 fn a_verdict_names_requests_that_failed_at_the_hop_it_blames_and_in_this_attempt() {
-    let mut story = story(STEPS, Traffic::of(100.0).failing("payment", "canary", 0.2));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).failing("payment", "canary", 0.2));
     let named_by = |status: &Status| status.failure.clone().unwrap().fault.unwrap().traces;
     let back = story.until("the way back", |status| status.phase == Phase::RolledBack);
     let failed = |story: &Story| story.world.lock().traffic.as_ref().unwrap().failed["payment.shop"].clone();
@@ -102,8 +88,8 @@ fn a_verdict_names_requests_that_failed_at_the_hop_it_blames_and_in_this_attempt
 
 #[test]
 fn a_failing_release_may_ask_to_be_paused_instead() {
-    let yaml = format!("{STEPS}  onFailure: pause\n");
-    let mut story = story(&yaml, Traffic::of(100.0).failing("orders", "canary", 0.5));
+    let yaml = format!("{JUDGED}  onFailure: pause\n");
+    let mut story = Story::under(&yaml, Traffic::of(100.0).failing("orders", "canary", 0.5));
     let paused = story.until_phase(Phase::Paused);
     assert_eq!(paused.pause.as_ref().unwrap().reason, PauseReason::Failure);
     assert_eq!(paused.weight, "canary=10%");
@@ -113,7 +99,7 @@ fn a_failing_release_may_ask_to_be_paused_instead() {
 
 #[test]
 fn too_little_traffic_is_unverified_and_not_passed() {
-    let mut story = story(STEPS, Traffic::of(2.0));
+    let mut story = Story::under(JUDGED, Traffic::of(2.0));
     let paused = story.until_phase(Phase::Paused);
     assert_eq!(paused.pause.as_ref().unwrap().reason, PauseReason::Unverified);
     assert!(paused.message.contains("unverified"), "{}", paused.message);
@@ -126,7 +112,7 @@ fn too_little_traffic_is_unverified_and_not_passed() {
 
 #[test]
 fn what_fails_everywhere_is_no_reason_to_go_back() {
-    let mut story = story(STEPS, Traffic::of(100.0));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0));
     story.until_weight("canary=10%");
     story.wait(3_000);
     change(&story, |traffic| {
@@ -147,7 +133,7 @@ fn what_fails_everywhere_is_no_reason_to_go_back() {
 
 #[test]
 fn without_data_the_release_holds_and_says_since_when() {
-    let mut story = story(STEPS, Traffic::of(100.0));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0));
     story.until("the analysis", |status| status.step == 1);
     change(&story, |traffic| traffic.silent = true);
     story.wait(60_000);
@@ -162,7 +148,7 @@ fn without_data_the_release_holds_and_says_since_when() {
 
 #[test]
 fn a_release_that_says_so_is_paused_without_data() {
-    let mut story = story(&format!("{STEPS}  onNoData: pause\n"), Traffic::of(100.0));
+    let mut story = Story::under(&format!("{JUDGED}  onNoData: pause\n"), Traffic::of(100.0));
     story.until("the analysis", |status| status.step == 1);
     story.wait(2_000);
     change(&story, |traffic| traffic.silent = true);
@@ -172,10 +158,10 @@ fn a_release_that_says_so_is_paused_without_data() {
 
 #[test]
 fn a_controller_that_starts_again_goes_on_with_the_evidence() {
-    let yaml = &STEPS.replace("10%", "50%");
-    let mut undisturbed = story(yaml, Traffic::of(100.0));
+    let yaml = &JUDGED.replace("10%", "50%");
+    let mut undisturbed = Story::under(yaml, Traffic::of(100.0));
     undisturbed.until("a verdict", |status| outcome(status) == Some(Outcome::Pass));
-    let mut killed = story(yaml, Traffic::of(100.0));
+    let mut killed = Story::under(yaml, Traffic::of(100.0));
     killed.until_weight("canary=50%");
     for _ in 0..3 {
         killed.wait(11_000);
@@ -189,7 +175,7 @@ fn a_controller_that_starts_again_goes_on_with_the_evidence() {
 
 #[test]
 fn evidence_is_written_seldom() {
-    let mut story = story(STEPS, Traffic::of(2.0));
+    let mut story = Story::under(JUDGED, Traffic::of(2.0));
     story.until_weight("canary=10%");
     story.wait(5_000);
     let before = story.world.lock().writes;
@@ -200,7 +186,7 @@ fn evidence_is_written_seldom() {
 
 #[test]
 fn a_weight_that_was_asked_for_in_full_still_comes_back_when_it_harms() {
-    let mut story = story(STEPS, Traffic::of(100.0));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0));
     story.until("the analysis", |status| status.step == 1);
     story.world.ask("summer", Verb::PromoteFull);
     change(&story, |traffic| traffic.errors = [(("orders", "canary"), 1.0)].into());
@@ -209,7 +195,7 @@ fn a_weight_that_was_asked_for_in_full_still_comes_back_when_it_harms() {
 
 #[test]
 fn a_brake_that_nothing_confirms_is_released_and_in_the_end_shown_to_a_person() {
-    let mut story = story(STEPS, Traffic::of(100.0));
+    let mut story = Story::under(JUDGED, Traffic::of(100.0));
     story.until("the analysis", |status| status.step == 1);
     change(&story, |traffic| traffic.braked = true);
     let braked =
@@ -230,7 +216,7 @@ fn a_brake_that_nothing_confirms_is_released_and_in_the_end_shown_to_a_person() 
 #[test]
 fn a_brake_and_counts_that_alone_are_too_few_confirm_each_other() {
     let then = |harm: fn(&mut Traffic)| {
-        let mut story = story(STEPS, Traffic::of(100.0).failing("payment", "canary", 0.05));
+        let mut story = Story::under(JUDGED, Traffic::of(100.0).failing("payment", "canary", 0.05));
         story.until("the analysis", |status| status.step == 1);
         story.wait(9_000);
         change(&story, harm);
@@ -247,15 +233,15 @@ fn a_brake_and_counts_that_alone_are_too_few_confirm_each_other() {
 #[test]
 fn proxies_brake_only_where_a_release_is_judged() {
     let judged = |yaml: &str| {
-        let mut story = story(yaml, Traffic::of(0.0));
+        let mut story = Story::under(yaml, Traffic::of(0.0));
         story.until_weight("canary=10%");
         story.wait(1_000);
         let groups = story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway);
         groups[0].brake.as_ref().map(|brake| brake.evidence)
     };
-    assert_eq!(judged(STEPS), Some(80_000), "six proxies count as eight");
+    assert_eq!(judged(JUDGED), Some(80_000), "six proxies count as eight");
     let alone = "  analysis: {deadline: 10m}\n";
-    assert_eq!(judged(&STEPS.replace(alone, "").replace("{analysis: {duration: 5m}}", "{pause: {}}")), None);
+    assert_eq!(judged(&JUDGED.replace(alone, "").replace("{analysis: {duration: 5m}}", "{pause: {}}")), None);
 }
 
 const EVERYBODY: &str = "
@@ -269,7 +255,7 @@ const EVERYBODY: &str = "
 
 #[test]
 fn a_lane_that_has_everybody_and_dies_goes_back_although_stable_serves_nobody() {
-    let mut story = story(EVERYBODY, Traffic::of(100.0));
+    let mut story = Story::under(EVERYBODY, Traffic::of(100.0));
     story.until_weight("canary=100%");
     story.wait(120_000);
     assert_eq!(story.status().phase, Phase::Paused, "{}", story.status().message);
@@ -282,7 +268,7 @@ fn a_lane_that_has_everybody_and_dies_goes_back_although_stable_serves_nobody() 
 
 /// A release whose clock is turned back by five minutes in the midst of its analysis, and what comes of it.
 fn turned_back(then: fn(&mut Traffic)) -> Story {
-    let mut story = story(&STEPS.replace("10%}", "20%}"), Traffic::of(50.0));
+    let mut story = Story::under(&JUDGED.replace("10%}", "20%}"), Traffic::of(50.0));
     story.until("the analysis", |status| status.step == 1);
     story.wait(20_000);
     story.now -= 300_000;
@@ -313,8 +299,8 @@ fn a_clock_that_is_turned_back_keeps_no_bad_release_from_going_back() {
 
 #[test]
 fn what_was_concluded_before_the_clock_was_turned_back_lets_nothing_go_on() {
-    let mut story = story(
-        &STEPS.replace("{analysis: {duration: 5m}}", "{pause: {duration: 2m}}, {analysis: {duration: 20m}}"),
+    let mut story = Story::under(
+        &JUDGED.replace("{analysis: {duration: 5m}}", "{pause: {duration: 2m}}, {analysis: {duration: 20m}}"),
         Traffic::of(100.0),
     );
     story.until("a verdict", |status| outcome(status) == Some(Outcome::Pass));
@@ -328,7 +314,7 @@ fn what_was_concluded_before_the_clock_was_turned_back_lets_nothing_go_on() {
 
 #[test]
 fn a_lane_whose_time_was_over_is_called_unverified_also_after_a_restart_until_somebody_goes_on() {
-    let mut story = story(STEPS, Traffic::of(2.0));
+    let mut story = Story::under(JUDGED, Traffic::of(2.0));
     story.until("a word", |status| outcome(status) == Some(Outcome::Wait));
     let paused = story.until_phase(Phase::Paused);
     assert_eq!(outcome(&paused), Some(Outcome::Unverified));
@@ -345,8 +331,8 @@ fn a_lane_whose_time_was_over_is_called_unverified_also_after_a_restart_until_so
 
 #[test]
 fn a_lane_that_gets_near_half_of_the_users_at_a_weight_of_one_percent_is_paused() {
-    let yaml = STEPS.replace("10%}", "1%}");
-    let mut story = story(&yaml, Traffic::of(100.0));
+    let yaml = JUDGED.replace("10%}", "1%}");
+    let mut story = Story::under(&yaml, Traffic::of(100.0));
     change(&story, |traffic| traffic.share = Some(0.45));
     let status = story.until_phase(Phase::Paused);
     assert_eq!(status.pause.as_ref().unwrap().reason, PauseReason::Judgement);
@@ -356,8 +342,8 @@ fn a_lane_that_gets_near_half_of_the_users_at_a_weight_of_one_percent_is_paused(
 #[test]
 fn pods_that_become_ready_later_may_be_slow_at_first() {
     let then = |grows: bool| {
-        let yaml = STEPS.replace("{deadline: 10m}", "{deadline: 10m, latency: [{overMs: 300, share: 95%}]}");
-        let mut story = story(&yaml.replace("10%}", "50%}"), Traffic::of(100.0));
+        let yaml = JUDGED.replace("{deadline: 10m}", "{deadline: 10m, latency: [{overMs: 300, share: 95%}]}");
+        let mut story = Story::under(&yaml.replace("10%}", "50%}"), Traffic::of(100.0));
         story.until("the analysis", |status| status.step == 1);
         story.wait(20_000);
         if grows {

@@ -5,6 +5,7 @@ use graylane::engine::Millis;
 use graylane::engine::run::{Engine, Pass};
 use graylane::engine::status::{Phase, Status};
 
+use crate::traffic::Traffic;
 use crate::world::World;
 
 /// How far the clock is turned at a time.
@@ -28,6 +29,15 @@ pub const TWO_STEPS: &str = "
   promotion: {strategy: copyTemplate, bake: 10s}
 ";
 
+/// A release of the same that waits at 10% for a verdict.
+pub const JUDGED: &str = "
+  lanes: [{name: canary}]
+  members: [{service: orders}, {service: payment}]
+  entry: {gateways: [{namespace: istio-ingress}]}
+  steps: [{weight: 10%}, {analysis: {duration: 5m}}, {weight: 50%}, {pause: {}}]
+  analysis: {deadline: 10m}
+";
+
 impl Story {
     pub fn new(world: World) -> Self {
         let engine = Engine::new(world.clone(), world.clone(), world.clone());
@@ -39,6 +49,13 @@ impl Story {
         let world = World::shop();
         world.add("summer", yaml);
         Self::new(world)
+    }
+
+    /// The same under traffic.
+    pub fn under(yaml: &str, traffic: Traffic) -> Self {
+        let story = Self::of(yaml);
+        story.world.lock().traffic = Some(traffic);
+        story
     }
 
     /// A controller that knows nothing takes over.
