@@ -44,8 +44,9 @@ pub struct Fault {
     pub n: u64,
     /// Those that broke the objective, or that were given up.
     pub failures: u64,
-    /// Some requests that failed there, or above it where it hangs, newest first, at most five: trace ids, or where there was no trace,
-    /// the `x-request-id`. Counters name none; whoever reads proxies fills it in.
+    /// Some requests that failed or were too slow there, or that failed above it where it hangs, newest first, at most
+    /// five: trace ids, or where there was no trace, the `x-request-id`. Counters name none; whoever reads proxies
+    /// fills it in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traces: Vec<String>,
 }
@@ -107,17 +108,30 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
 }
 
 /// The deepest service below the worst one, or the worst one itself, with at least half of its excess.
+///
+/// Of failures that is what may be a service's own: those above it may have told of theirs, and where they came from,
+/// before the proxies of the one to blame are read.
 fn deepest<'a>(evidence: &Evidence, plan: &'a Plan, worst: &'a str, objective: &Objective) -> &'a str {
+    let is_rate = matches!(objective.kind, ObjectiveKind::SuccessRate { .. });
     let excess = |service: &str| {
         let (_, other) = plan.objectives().find(|(of, other)| *of == service && same_kind(other, objective))?;
         let trial = evidence.trial(service, &other.name)?;
         let (lane, stable) = trial.rates()?;
         Some((lane - stable) * real(trial.total.lane.n))
     };
-    let Some(most) = excess(worst) else { return worst };
-    let guilty = |service: &&str| excess(service).is_some_and(|excess| excess >= most / 2.0);
-    let mut found = worst;
-    for service in plan.services.iter().map(|service| service.service.as_str()).filter(guilty) {
+    let excesses = |of: &dyn Fn(&str) -> f64| -> Vec<(&'a str, f64)> {
+        let services = plan.services.iter().map(|service| service.service.as_str());
+        let found = services.filter_map(|service| Some((service, excess(service)? * of(service))));
+        found.filter(|(_, excess)| *excess > 0.0).collect()
+    };
+    let mut blamed = excesses(&|service| if is_rate { evidence.sites.own_share(service) } else { 1.0 });
+    if blamed.is_empty() {
+        blamed = excesses(&|_| 1.0);
+    }
+    let named = blamed.iter().find(|(service, _)| *service == worst);
+    let most = named.or_else(|| blamed.iter().max_by(|a, b| a.1.total_cmp(&b.1)));
+    let Some(&(mut found, most)) = most else { return worst };
+    for (service, _) in blamed.iter().filter(|(_, excess)| *excess >= most / 2.0) {
         if evidence.sites.reaches(found, service) {
             found = service;
         }

@@ -38,6 +38,10 @@ pub struct Trial {
     pub failed: u64,
     /// All requests.
     pub sent: u64,
+    /// How many requests the verdict names.
+    examples: usize,
+    /// What the verdict rests on, for whoever wonders about it.
+    evidence: String,
 }
 
 /// Runs a release with this trouble.
@@ -108,6 +112,8 @@ impl Trial {
             named: fault.map(|fault| (fault.service.clone(), fault.lane.clone())),
             failed: met.iter().map(|met| u64::from(met.failed)).sum(),
             sent: met.len() as u64,
+            examples: fault.map_or(0, |fault| fault.traces.len()),
+            evidence: serde_json::to_string(&status.analysis).unwrap_or_else(|error| error.to_string()),
         }
     }
 
@@ -127,8 +133,9 @@ impl Trial {
     /// One line for the screen.
     pub fn line(&self) -> String {
         let seconds = |time: Option<Duration>| time.map_or("-".into(), |time| format!("{:.1} s", time.as_secs_f64()));
+        let evidence = if self.is_right() { String::new() } else { format!("\n    {}", self.evidence) };
         format!(
-            "  {:<40} decided {:>7}  lane's last {:>7}  failed {:>3} of {:>5}  {}  {}: {}",
+            "  {:<40} decided {:>7}  lane's last {:>7}  failed {:>3} of {:>5}  {}  {} ({} traces): {}{evidence}",
             self.trouble.name,
             seconds(self.ended_s),
             seconds(self.last_s),
@@ -136,6 +143,7 @@ impl Trial {
             self.sent,
             if self.is_right() { "right" } else { "WRONG" },
             self.named.as_ref().map_or_else(|| "-".into(), |(service, lane)| format!("{service} {lane}")),
+            self.examples,
             self.said,
         )
     }

@@ -136,6 +136,14 @@ impl Sites {
         Some((found.service, kind))
     }
 
+    /// Which share of the lane's failures of a service its own proxies do not know to be from below; 1 while they know
+    /// of none.
+    pub(super) fn own_share(&self, service: &str) -> f64 {
+        let Some(site) = self.lane.get(service) else { return 1.0 };
+        let own = site.own + site.unknown;
+        if own + site.downstream == 0 { 1.0 } else { real(own) / real(own + site.downstream) }
+    }
+
     fn blame<'a>(&self, service: &'a str, site: &Site) -> Blame<'a> {
         let base = self.stable.get(service).copied().unwrap_or_default();
         let beyond = |lane: u64, stable: u64| real(lane) - real(stable) * scale(site.called.n, base.called.n);

@@ -156,3 +156,28 @@ fn a_version_that_hangs_is_named_where_its_callers_make_up_for_it() {
     let lane = Side { hops: [FINE, FINE, Hop { given_up: 9, ..FINE }], left: 0 };
     assert_eq!(named(lane, QUIET), ("orders".into(), FaultKind::Hanging));
 }
+
+/// What the last service's own proxies count comes later than what those above it do.
+#[test]
+fn a_caller_is_not_named_for_failures_that_came_from_below_while_nobody_below_has_reported() {
+    let handed_on = Hop { downstream: 4, ..FINE };
+    let (plan, mut evidence) = (plan(), Evidence::default());
+    for at in 0..20 {
+        // The caller's page is older than the one before it.
+        let failed = Hop { own: u64::from(at % 4 == 3), ..FINE };
+        let lane = Side { hops: [handed_on, FINE, failed], ..QUIET };
+        let mut interval = second(at, lane, QUIET);
+        interval.inbound.remove(&("orders".to_owned(), "canary".to_owned()));
+        evidence.observe(&plan, &interval);
+    }
+    let fault = evidence.verdict(&plan, 20_000).fault.unwrap();
+    assert_eq!((fault.service.as_str(), fault.kind), ("orders", FaultKind::Own));
+}
+
+/// Nobody in the release is below it: what it calls is none of its members.
+#[test]
+fn a_service_whose_failures_came_from_outside_of_the_release_is_named_all_the_same() {
+    let lane = Side { hops: [FINE, FINE, Hop { downstream: 4, ..FINE }], ..QUIET };
+    let above = Side { hops: [Hop { downstream: 4, ..FINE }, Hop { downstream: 4, ..FINE }, lane.hops[2]], ..QUIET };
+    assert_eq!(named(above, QUIET), ("orders".into(), FaultKind::Own));
+}
