@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::receiver::Receiver;
 use crate::asking::{CANARY, STABLE};
 use crate::control::{self, Control, SUMMER, until_phase};
-use crate::releases::everybody_is_on;
+use crate::releases::{everybody_is_on, pods_end_gently};
 use crate::traffic::Traffic;
 
 /// Evidence comes with requests, and a machine that compiles something else serves few.
@@ -101,6 +101,7 @@ fn events_tell_of_it(bed: &Bed) -> Result<()> {
 fn a_good_release_grows_by_evidence_and_becomes_stable() {
     bed::tell(&Bed::mesh(), |bed| {
         let _controller = Control::of_shop(bed)?;
+        pods_end_gently(bed)?;
         let traffic = Traffic::begin(bed)?;
         bed.apply(&release("[{auto: {from: 1%}}]"))?;
         let done = poll::until("the end", LONG, || {

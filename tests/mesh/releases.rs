@@ -56,15 +56,20 @@ fn smoke_an_abort_takes_everybody_back_at_once() {
     })
 }
 
+/// Handover and undo are ordinary updates of stable, which serves everybody meanwhile: pods that go at once drop what
+/// they are asked.
+pub fn pods_end_gently(bed: &Bed) -> Result<()> {
+    for name in ["orders", "orders-canary", "stock", "stock-canary"] {
+        bed.kubectl(&["-n", "shop", "patch", "deployment", name, "--patch", GENTLY])?;
+    }
+    bed.wait_for_deployments("shop")
+}
+
 #[test]
 fn what_has_become_stable_is_taken_back_by_undo_without_a_failed_request() {
     bed::tell(&Bed::mesh(), |bed| {
         let control = Control::of_shop(bed)?;
-        // An undo is an ordinary update of stable, which serves everybody meanwhile.
-        for name in ["orders", "orders-canary", "stock", "stock-canary"] {
-            bed.kubectl(&["-n", "shop", "patch", "deployment", name, "--patch", GENTLY])?;
-        }
-        bed.wait_for_deployments("shop")?;
+        pods_end_gently(bed)?;
         bed.apply(SUMMER)?;
         until_paused_at(bed, "canary=5%")?;
         let traffic = Traffic::begin(bed)?;
