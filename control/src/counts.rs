@@ -1,7 +1,7 @@
 //! What releases are judged by: the counters of proxies, read from their own pages every second, and the
 //! answers of Prometheus.
 
-pub mod failed;
+pub mod named;
 pub mod open;
 pub mod page;
 pub mod prometheus;
@@ -10,7 +10,7 @@ pub mod scrape;
 
 use graylane_analysis::Reading;
 
-use self::failed::Failed;
+use self::named::Named;
 use self::open::Open;
 
 /// The counters of a release's proxies, as they were read last.
@@ -33,8 +33,8 @@ pub struct Told {
     pub epoch: Option<u64>,
     /// When it was read, in Unix milliseconds by the reader's clock.
     pub at_ms: u64,
-    /// Requests that failed.
-    pub failed: Failed,
+    /// Requests of lanes that failed or were slow.
+    pub named: Named,
     /// Streams that it has open in lanes.
     pub open: Open,
 }

@@ -14,12 +14,12 @@
 pub mod brake;
 pub mod cookie;
 pub mod drain;
-pub mod failed;
 #[cfg(any(test, feature = "fake"))]
 #[allow(clippy::indexing_slicing)]
 pub mod fake;
 pub mod host;
 pub mod meter;
+pub mod named;
 pub mod pairs;
 pub mod ring;
 pub mod root;

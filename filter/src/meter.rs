@@ -36,6 +36,15 @@ pub enum Quit {
     GaveUp,
 }
 
+/// Why a request of a lane is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    /// It failed.
+    Failed,
+    /// It took longer than so many milliseconds, the most among its objectives.
+    Slow(u32),
+}
+
 /// Metric ids of one document.
 pub struct Meter {
     direction: &'static str,
@@ -56,7 +65,7 @@ enum Series {
     Context { group: usize, lane: LaneId, reason: Reason },
     OpenStreams(Version),
     ClosedStreams(Version),
-    FailedTrace(Version, u8),
+    Named(Version, Trouble, u8),
     Unit { at: GroupLane, bucket: u8, failed: bool },
 }
 
@@ -93,18 +102,29 @@ impl Meter {
         Self { direction, workload: workload.into(), ids: RefCell::default() }
     }
 
-    /// A finished request, with its HTTP status and how long it took.
-    pub fn request(&self, host: &impl Host, policy: &Policy, place: Place, status: u16, millis: u64) {
+    /// A finished request, with its HTTP status and how long it took. Says which of its objectives it broke, if
+    /// any: the one that allows most.
+    pub fn request(
+        &self,
+        host: &impl Host,
+        policy: &Policy,
+        place: Place,
+        status: u16,
+        millis: u64,
+    ) -> Option<Trouble> {
         self.add(host, policy, Series::Requests(place, bounded(status)));
         if let Some(id) = self.id(host, policy, Series::Milliseconds(place)) {
             host.record(id, millis);
         }
         let destination = place.destination.and_then(|at| policy.destinations().get(at));
+        let mut broken = None;
         for &over_ms in destination.map_or(&[][..], |destination| destination.slow_over_ms()) {
             if millis > u64::from(over_ms) {
                 self.add(host, policy, Series::Slow(place, over_ms));
+                broken = broken.max(Some(over_ms));
             }
         }
+        broken.map(Trouble::Slow)
     }
 
     /// A failed request; its origin is known on the inbound side only.
@@ -145,10 +165,10 @@ impl Meter {
         self.add(host, policy, Series::ClosedStreams(version));
     }
 
-    /// A request that failed in a lane, by its id, in place of the one before.
-    pub fn failed_trace(&self, host: &impl Host, policy: &Policy, version: Version, id: &Specimen) {
+    /// A request in trouble in a lane, by its id, in place of the one before.
+    pub fn name_request(&self, host: &impl Host, policy: &Policy, of: (Version, Trouble), id: &Specimen) {
         for (part, value) in (0..).zip(id.to_parts()) {
-            if let Some(gauge) = self.id(host, policy, Series::FailedTrace(version, part)) {
+            if let Some(gauge) = self.id(host, policy, Series::Named(of.0, of.1, part)) {
                 host.record(gauge, u64::from(value));
             }
         }
@@ -209,7 +229,14 @@ impl Meter {
             }
             Series::OpenStreams(version) => self.of_version("graylane_open_streams", policy, version),
             Series::ClosedStreams(version) => self.of_version("graylane_closed_streams_total", policy, version),
-            Series::FailedTrace(version, part) => self.of_version(part_name(part), policy, version),
+            Series::Named(version, Trouble::Failed, part) => {
+                self.of_version(&part_name("failed", part), policy, version)
+            }
+            Series::Named(version, Trouble::Slow(over_ms), part) => {
+                let mut name = self.of_version(&part_name("slow", part), policy, version);
+                push_labels(&mut name, &[("over_ms", &over_ms.to_string())]);
+                name
+            }
             Series::Unit { at: (group, lane), bucket, failed } => {
                 let what = if failed { "failures" } else { "requests" };
                 code = format!("graylane_unit_{}_{what}_total", u32::from(bucket));
@@ -238,7 +265,7 @@ impl Series {
     fn kind(self) -> MetricKind {
         match self {
             Self::Milliseconds(_) => MetricKind::Histogram,
-            Self::OpenStreams(_) | Self::FailedTrace(..) => MetricKind::Gauge,
+            Self::OpenStreams(_) | Self::Named(..) => MetricKind::Gauge,
             _ => MetricKind::Counter,
         }
     }
@@ -257,14 +284,15 @@ fn labels(policy: &Policy, destination: Option<usize>, lane: LaneId) -> [(&'stat
     [("service", service), ("rollout", rollout), ("lane", lane)]
 }
 
-fn part_name(part: u8) -> &'static str {
-    match part {
-        0 => "graylane_failed_trace_0",
-        1 => "graylane_failed_trace_1",
-        2 => "graylane_failed_trace_2",
-        3 => "graylane_failed_trace_3",
-        _ => "graylane_failed_trace_check",
-    }
+fn part_name(trouble: &str, part: u8) -> String {
+    let part = match part {
+        0 => "0",
+        1 => "1",
+        2 => "2",
+        3 => "3",
+        _ => "check",
+    };
+    ["graylane_", trouble, "_trace_", part].concat()
 }
 
 fn lane_total(policy: &Policy, group: usize, lane: LaneId, reason: &str) -> String {

@@ -10,9 +10,9 @@ use graylane_policy::{ConfigError, PodLane, Policy};
 
 use crate::brake::{self, Brakes};
 use crate::drain::Drain;
-use crate::failed::FailedTraces;
 use crate::host::{Host, Level, MetricKind};
 use crate::meter::Meter;
+use crate::named::Named;
 use crate::roster::{self, Entry};
 use crate::units::Units;
 
@@ -33,8 +33,8 @@ pub struct Active<H> {
     pub brakes: Brakes,
     /// Whose requests its entries put into lanes.
     pub units: Units,
-    /// When failed requests were named last.
-    pub failed: FailedTraces,
+    /// When requests in trouble were named last.
+    pub named: Named,
     /// Versions that Envoy had no endpoint for.
     pub vacant: RefCell<Vacant>,
     /// Its open calls in lanes, where they may have to be closed.
@@ -67,7 +67,7 @@ pub fn configure<H: Host>(host: &Rc<H>) -> Result<Active<H>, ConfigError> {
         meter: Meter::new(&policy, &workload),
         brakes: Brakes::new(&policy),
         units: Units::default(),
-        failed: FailedTraces::default(),
+        named: Named::default(),
         vacant: RefCell::default(),
         drain: Drain::default(),
         pod,

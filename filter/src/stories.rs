@@ -11,7 +11,7 @@ use crate::stream::Stream;
 mod braking;
 mod counting;
 mod draining;
-mod failing;
+mod naming;
 mod routing;
 mod units;
 mod vacant;

@@ -9,7 +9,7 @@ use graylane_policy::trace::TraceId;
 use graylane_policy::{Decision, Inputs};
 
 use crate::host::Host;
-use crate::meter::{Place, Quit, Version};
+use crate::meter::{Place, Quit, Trouble, Version};
 use crate::ring::{self, Origin};
 use crate::root::Active;
 use crate::{cookie, pairs};
@@ -190,9 +190,11 @@ impl<H: Host> Active<H> {
 
     fn count(&self, begun: &Begun, end_ns: u64, status: u16, outcome: Outcome) {
         let millis = end_ns.saturating_sub(begun.at_ns) / 1_000_000;
-        self.meter.request(&*self.host, &self.policy, begun.place, status, millis);
+        let broken = self.meter.request(&*self.host, &self.policy, begun.place, status, millis);
         if outcome == Outcome::Failure {
             self.count_failure(begun, end_ns);
+        } else if let Some(slow) = broken {
+            self.name(begun, slow, end_ns);
         }
     }
 
@@ -209,11 +211,15 @@ impl<H: Host> Active<H> {
         self.meter.failure(host, &self.policy, begun.place, origin);
         // What failed below is named by whoever called it.
         if origin != Some(Origin::Downstream) {
-            self.failed.name(host, &self.policy, &self.meter, begun.place, now_ns);
+            self.name(begun, Trouble::Failed, now_ns);
         }
         if let (Role::Outbound, Some(trace)) = (self.policy.role(), &begun.trace) {
             ring::tell_failure(host, trace, now_ns / 1_000_000);
         }
+    }
+
+    fn name(&self, begun: &Begun, trouble: Trouble, now_ns: u64) {
+        self.named.name(&*self.host, &self.policy, &self.meter, (begun.place, trouble), now_ns);
     }
 
     /// A request whose client left before any answer: callers count it, and say why. Should the request that

@@ -10,6 +10,7 @@ use graylane_tests::on_every_envoy;
 use graylane_tests::poll::{self, PATIENCE};
 use graylane_tests::scenario::Scenario;
 use graylane_tests::stage::Stage;
+use graylane_tests::stats::Stats;
 
 use crate::readmes::CHAIN;
 
@@ -122,9 +123,14 @@ fn a_service_that_hangs_is_told_from_users_who_leave(stage: &Stage) -> Result<()
 fn named(scenario: &Scenario, proxy: u16, service: &str, direction: &str) -> Result<Option<String>> {
     let stats = scenario.admin(proxy).stats()?;
     let labels = [("service", service), ("rollout", "shop/summer"), ("lane", "canary"), ("direction", direction)];
+    specimen(&stats, "failed", &labels)
+}
+
+/// The request that a page names for its trouble, `failed` or `slow`.
+pub fn specimen(stats: &Stats, trouble: &str, labels: &[(&str, &str)]) -> Result<Option<String>> {
     let mut parts = [0; PARTS];
     for (value, part) in parts.iter_mut().zip(PART_NAMES) {
-        let sum = stats.sum(&format!("graylane_failed_trace_{part}"), &labels);
+        let sum = stats.sum(&format!("graylane_{trouble}_trace_{part}"), labels);
         ensure!((0.0..=f64::from(u32::MAX)).contains(&sum) && sum.fract() == 0.0, "part {part} is {sum}");
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and in range")]
         let whole = sum as u32;

@@ -11,11 +11,16 @@ use graylane_tests::stage::{Stage, at_once};
 use graylane_tests::{on_every_envoy, paths};
 
 use crate::behind_apps::{behind_apps, serve};
+use crate::origins::specimen;
+
+/// Traces of a slow request and of one in time.
+const SLOW: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const QUICK: &str = "0af7651916cd43dd8448eb211c80319c";
 
 on_every_envoy!(
     access_log_names_lane_release_and_trace,
     grpc_status_in_trailers_is_the_outcome,
-    slow_requests_are_counted_for_their_objective,
+    slow_requests_are_counted_for_their_objective_and_named,
     what_clients_cause_is_no_failure,
 );
 
@@ -52,19 +57,25 @@ fn grpc_status_in_trailers_is_the_outcome(stage: &Stage) -> Result<()> {
     counts(&envoy, 5.0, 2.0)
 }
 
-fn slow_requests_are_counted_for_their_objective(stage: &Stage) -> Result<()> {
+fn slow_requests_are_counted_for_their_objective_and_named(stage: &Stage) -> Result<()> {
     let scenario = stage.copy_with("metrics", &paths::filter()?, behind_apps)?;
     let envoy = scenario.start()?;
     at_once(async {
         let _apps = serve(&scenario).await?;
         let mut connection = Connection::open(scenario.port(10000), Protocol::Http1).await?;
         let tester = Ask::get("127.0.0.1", "/").header("x-tester", "yes");
-        connection.send(&tester.clone().header("x-toy-slow", "600")).await?;
-        connection.send(&tester).await.map(drop)
+        let with_trace = |trace: &str| tester.clone().header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+        connection.send(&with_trace(SLOW).header("x-toy-slow", "600")).await?;
+        connection.send(&with_trace(QUICK)).await.map(drop)
     })?;
     envoy.wait_for_sum("graylane_requests_total", &[], 2.0)?;
-    envoy.wait_for_sum("graylane_slow_requests_total", &[("over_ms", "500"), ("lane", "canary")], 1.0)?;
-    envoy.wait_for_sum("graylane_slow_requests_total", &[], 1.0)
+    let slow = [("over_ms", "500"), ("lane", "canary")];
+    envoy.wait_for_sum("graylane_slow_requests_total", &slow, 1.0)?;
+    envoy.wait_for_sum("graylane_slow_requests_total", &[], 1.0)?;
+    let stats = envoy.stats()?;
+    ensure!(specimen(&stats, "slow", &slow)?.as_deref() == Some(SLOW), "the slow request is not named");
+    ensure!(specimen(&stats, "failed", &[])?.is_none(), "nothing has failed");
+    Ok(())
 }
 
 /// A 404, a client that goes away and a mirrored copy are none of the version's doing.

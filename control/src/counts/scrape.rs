@@ -8,7 +8,7 @@ use graylane_analysis::counts::series;
 use graylane_analysis::{Reading, Series};
 use tokio::sync::Semaphore;
 
-use super::failed::{Failed, Parts};
+use super::named::{Named, Parts};
 use super::open::{Open, Streams};
 use super::page::{Line, Page, text_lines};
 use super::{Counted, Told};
@@ -24,10 +24,10 @@ const INTEREST: Duration = Duration::from_secs(15);
 /// Readings at the same time.
 const AT_ONCE: usize = 32;
 /// Only what is judged by: a full page of a busy proxy is megabytes. The regular expression is
-/// `graylane_((requests|failures|abandoned|slow_requests|lane|context)_total|failed_trace|open_streams|unit_)|`
+/// `graylane_((requests|failures|abandoned|slow_requests|lane|context)_total|(failed|slow)_trace|open_streams|unit_)|`
 /// `^server\.uptime$`, each with its labels behind it.
 const FILTER: &str = "graylane_%28%28requests%7Cfailures%7Cabandoned%7Cslow_requests%7Clane%7Ccontext%29_total\
-                      %7Cfailed_trace%7Copen_streams%7Cunit_%29%7C%5Eserver%5C.uptime%24";
+                      %7C%28failed%7Cslow%29_trace%7Copen_streams%7Cunit_%29%7C%5Eserver%5C.uptime%24";
 
 /// The form of a proxy's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ struct Read {
     at_ms: u64,
     epoch: Option<u64>,
     rollouts: BTreeMap<String, BTreeMap<Series, u64>>,
-    failed: BTreeMap<String, Failed>,
+    named: BTreeMap<String, Named>,
     open: BTreeMap<String, Open>,
 }
 
@@ -191,9 +191,9 @@ async fn read(client: &mut Client, form: Form) -> Result<Read, ScrapeError> {
 impl Read {
     fn of_lines<'a>(at_ms: u64, uptime: Option<u64>, lines: impl Iterator<Item = Line<'a>>) -> Self {
         let mut rollouts: BTreeMap<String, BTreeMap<Series, u64>> = BTreeMap::new();
-        let (mut failed, mut open) = (Parts::default(), Streams::default());
+        let (mut named, mut open) = (Parts::default(), Streams::default());
         for line in lines {
-            if failed.take(&line) || open.take(&line) {
+            if named.take(&line) || open.take(&line) {
                 continue;
             }
             let label = |wanted: &str| line.labels.get(wanted).map(String::as_str);
@@ -202,13 +202,13 @@ impl Read {
             *rollouts.entry(rollout.to_owned()).or_default().entry(series).or_default() += line.value;
         }
         let epoch = uptime.map(|seconds| at_ms.saturating_sub(seconds.saturating_mul(1000)));
-        Self { at_ms, epoch, rollouts, failed: failed.put_together(), open: open.0 }
+        Self { at_ms, epoch, rollouts, named: named.put_together(), open: open.0 }
     }
 
     fn told(&self, rollout: &str, target: &Target) -> Told {
-        let failed = self.failed.get(rollout).cloned().unwrap_or_default();
+        let named = self.named.get(rollout).cloned().unwrap_or_default();
         let open = self.open.get(rollout).cloned().unwrap_or_default();
-        Told { proxy: target.proxy.clone(), epoch: self.epoch, at_ms: self.at_ms, failed, open }
+        Told { proxy: target.proxy.clone(), epoch: self.epoch, at_ms: self.at_ms, named, open }
     }
 
     fn of(&self, rollout: &str, target: &Target) -> Reading {

@@ -5,7 +5,7 @@
 //! lost some seconds of counts, which makes it slower and never wrong.
 
 mod answers;
-mod failed;
+mod examples;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use graylane_analysis::{
 use graylane_policy::raw::NoUnit;
 
 use self::answers::Answers;
-use self::failed::Failures;
+use self::examples::Examples;
 use super::Millis;
 use super::seams::Object;
 use super::seen::Seen;
@@ -77,7 +77,7 @@ struct Judged {
     weights: Option<BTreeMap<String, u32>>,
     judgement: Judgement,
     answers: Answers,
-    failures: Failures,
+    examples: Examples,
     /// Ready pods of each version, as service and lane.
     ready: BTreeMap<Versioned, u32>,
     /// Versions of which more have become ready in the open interval.
@@ -141,7 +141,7 @@ impl Judging {
             self.judged.insert(object.uid.clone(), Judged::new(status, now));
         }
         let judged = self.judged.get_mut(&object.uid)?;
-        judged.failures.take(counted.told, &counted.expected);
+        judged.examples.take(counted.told, &counted.expected);
         if now.saturating_add(INTERVAL_MS) < judged.judgement.closed_ms {
             judged.turn_back(now);
         }
@@ -180,7 +180,7 @@ impl Judged {
                 ..Judgement::default()
             },
             answers: Answers::default(),
-            failures: Failures::new(now),
+            examples: Examples::new(now),
             ready: BTreeMap::new(),
             started: BTreeSet::new(),
         }
@@ -248,7 +248,7 @@ impl Judged {
             let mut verdict = evidence.verdict(braked.as_ref().unwrap_or(&plan), now);
             answers::say(&mut verdict, release, analysis, asked, lane);
             if let Some(fault) = &mut verdict.fault {
-                fault.traces = self.failures.of(fault);
+                fault.traces = self.examples.of(fault, &plan);
             }
             let unanswered = self.answers.hold(&mut verdict, analysis, asked, lane, now);
             verdict.outcome = told(status, verdict.outcome);

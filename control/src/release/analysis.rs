@@ -49,7 +49,7 @@ pub struct AnalysisSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Method {
-    /// Evidence is weighed with each request; one release in 2,000 good ones is taken back at most.
+    /// Evidence is weighed with each request; about one good release in 2,000 is taken back at worst.
     #[default]
     Sequential,
     /// Every 30 s; two windows in a row below an objective fail.

@@ -339,11 +339,25 @@ fn a_lane_that_gets_near_half_of_the_users_at_a_weight_of_one_percent_is_paused(
     assert!(status.message.contains("far more than its weight"), "{}", status.message);
 }
 
+/// A release with an objective for latency.
+fn quick() -> String {
+    JUDGED.replace("{deadline: 10m}", "{deadline: 10m, latency: [{overMs: 300, share: 95%}]}")
+}
+
+#[test]
+fn a_release_that_is_taken_back_for_being_slow_names_requests_that_were() {
+    let mut story = Story::under(&quick(), Traffic::of(100.0).slowed(0.6));
+    let back = story.until("the way back", |status| status.phase == Phase::RolledBack);
+    let fault = back.failure.clone().unwrap().fault.unwrap();
+    assert_eq!((fault.service.as_str(), fault.kind), ("orders.shop", FaultKind::Slow));
+    let slowed = story.world.lock().traffic.as_ref().unwrap().slowed.clone();
+    assert!(!fault.traces.is_empty() && fault.traces.iter().all(|id| slowed.contains(id)), "{:?}", fault.traces);
+}
+
 #[test]
 fn pods_that_become_ready_later_may_be_slow_at_first() {
     let then = |grows: bool| {
-        let yaml = JUDGED.replace("{deadline: 10m}", "{deadline: 10m, latency: [{overMs: 300, share: 95%}]}");
-        let mut story = Story::under(&yaml.replace("10%}", "50%}"), Traffic::of(100.0));
+        let mut story = Story::under(&quick().replace("10%}", "50%}"), Traffic::of(100.0));
         story.until("the analysis", |status| status.step == 1);
         story.wait(20_000);
         if grows {

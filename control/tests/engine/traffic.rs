@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use graylane::counts::failed::{Failed, Spot};
+use graylane::counts::named::{Named, Spot};
 use graylane::counts::{Counted, Told};
 use graylane_analysis::counts::Pick;
 use graylane_analysis::{Cohort, Direction, Metric, Origin, Quit, Reading, Series};
@@ -35,10 +35,12 @@ pub struct Traffic {
     /// Parts of requests and failures that are still to come.
     rests: BTreeMap<(&'static str, &'static str, bool), f64>,
     counters: BTreeMap<&'static str, BTreeMap<Series, u64>>,
-    /// What proxies name of requests that failed in the lane.
-    named: BTreeMap<&'static str, Failed>,
+    /// What proxies name of requests that failed in the lane, or were slow there.
+    named: BTreeMap<&'static str, Named>,
     /// All that they have named, by service.
     pub failed: BTreeMap<String, Vec<String>>,
+    /// The slow ones.
+    pub slowed: Vec<String>,
     /// Streams that proxies have open in the lane, by service.
     pub open: BTreeMap<&'static str, BTreeMap<String, u64>>,
     ids: u64,
@@ -69,6 +71,10 @@ impl Traffic {
 
     pub fn hanging(self, share: f64) -> Self {
         Self { hangs: share, ..self }
+    }
+
+    pub fn slowed(self, share: f64) -> Self {
+        Self { slow: share, ..self }
     }
 
     pub fn straying(self, share: f64) -> Self {
@@ -148,6 +154,10 @@ impl Traffic {
         let gateway =
             |metric, service: &str| Series { metric, status: None, ..series(service, "canary", Direction::Gateway) };
         self.add("gateway-1", gateway(Metric::Slow(300), "orders.shop"), slow);
+        if slow > 0 {
+            let id = self.name("gateway-1", "orders.shop", (Direction::Gateway, Some(300)));
+            self.slowed.push(id);
+        }
         for _ in 0..requests {
             self.users += 1;
             let bucket = (self.users % 16) as u8;
@@ -183,7 +193,8 @@ impl Traffic {
             .map(|(_, failures)| failures)
             .sum();
         if lane == "canary" && own > 0 {
-            self.name(proxy, service, direction);
+            let id = self.name(proxy, service, (direction, None));
+            self.failed.entry(service.into()).or_default().push(id);
         }
         for (origin, failures) in failures {
             let failed =
@@ -192,14 +203,15 @@ impl Traffic {
         }
     }
 
-    /// A proxy names one of the requests that just failed.
-    fn name(&mut self, proxy: &'static str, service: &str, direction: Direction) {
+    /// A proxy names one of the requests that just failed, or took longer than so many milliseconds.
+    fn name(&mut self, proxy: &'static str, service: &str, of: (Direction, Option<u32>)) -> String {
         self.ids += 1;
         let parent = format!("00-{:032x}-b7ad6b7169203331-01", self.ids);
         let id = Specimen::of_headers([(&b"traceparent"[..], parent.as_bytes())].into_iter()).expect("a trace");
-        let spot = Spot { service: service.into(), lane: "canary".into(), direction: format!("{direction:?}") };
+        let direction = format!("{:?}", of.0);
+        let spot = Spot { service: service.into(), lane: "canary".into(), direction, over_ms: of.1 };
         self.named.entry(proxy).or_default().insert(spot, id);
-        self.failed.entry(service.into()).or_default().push(id.to_string());
+        id.to_string()
     }
 
     fn add(&mut self, proxy: &'static str, series: Series, count: u64) {
@@ -227,12 +239,12 @@ impl Traffic {
             series: self.counters.get(proxy).cloned().unwrap_or_default(),
         };
         let readings = if self.silent { Vec::new() } else { PROXIES.iter().map(reading).collect() };
-        let named = |(proxy, _): &(&str, Option<&str>)| {
-            let failed = self.named.get(proxy).cloned().unwrap_or_default();
+        let told = |(proxy, _): &(&str, Option<&str>)| {
+            let named = self.named.get(proxy).cloned().unwrap_or_default();
             let open = self.open.get(proxy).cloned().unwrap_or_default();
-            Told { proxy: (*proxy).to_owned(), epoch: None, at_ms: self.now, failed, open }
+            Told { proxy: (*proxy).to_owned(), epoch: None, at_ms: self.now, named, open }
         };
-        let told = if self.silent { Vec::new() } else { PROXIES.iter().map(named).collect() };
+        let told = if self.silent { Vec::new() } else { PROXIES.iter().map(told).collect() };
         Counted { expected, readings, told }
     }
 }

@@ -1,5 +1,5 @@
-//! Requests that failed in a lane, by the ids that proxies name (`filter/src/failed.rs`): put together from
-//! the gauges of a page. Pure.
+//! Requests that failed in a lane, or were slow there, by the ids that proxies name (`filter/src/named.rs`): put
+//! together from the gauges of a page. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,13 @@ use graylane_policy::specimen::{PARTS, Specimen};
 use super::page::Line;
 
 /// What a stat's name begins with; behind it stands which part of an id it is.
-const NAME: &str = "graylane_failed_trace_";
+const FAILED: &str = "graylane_failed_trace_";
+/// The same of a slow one.
+const SLOW: &str = "graylane_slow_trace_";
 /// The parts of an id, in order.
 const PART_NAMES: [&str; PARTS] = ["0", "1", "2", "3", "check"];
 
-/// Where requests fail, as one side of a proxy sees it.
+/// Where requests are in trouble, as one side of a proxy sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
     /// The destination (`name.namespace`).
@@ -21,10 +23,12 @@ pub struct Spot {
     pub lane: String,
     /// The side of the proxy that saw it: `gateway`, `outbound` or `inbound`.
     pub direction: String,
+    /// Of slow ones: the objective that allows most among those they broke, in milliseconds. `None` of failed ones.
+    pub over_ms: Option<u32>,
 }
 
-/// The request that failed last, or nearly so, at each spot.
-pub type Failed = BTreeMap<Spot, Specimen>;
+/// The request that was in trouble last, or nearly so, at each spot.
+pub type Named = BTreeMap<Spot, Specimen>;
 
 /// The parts of ids on a page, until all of its lines are read.
 #[derive(Debug, Default)]
@@ -35,10 +39,16 @@ pub struct Parts(BTreeMap<(String, Spot), [Option<u32>; PARTS]>);
 impl Parts {
     /// Takes a line if it is part of an id.
     pub fn take(&mut self, line: &Line<'_>) -> bool {
-        let Some(part) = line.name.strip_prefix(NAME) else { return false };
-        let Some(at) = PART_NAMES.iter().position(|name| *name == part) else { return false };
         let label = |name: &str| line.labels.get(name).cloned().unwrap_or_default();
-        let spot = Spot { service: label("service"), lane: label("lane"), direction: label("direction") };
+        let (part, over_ms) = if let Some(part) = line.name.strip_prefix(FAILED) {
+            (part, None)
+        } else if let (Some(part), Ok(over_ms)) = (line.name.strip_prefix(SLOW), label("over_ms").parse()) {
+            (part, Some(over_ms))
+        } else {
+            return false;
+        };
+        let Some(at) = PART_NAMES.iter().position(|name| *name == part) else { return false };
+        let spot = Spot { service: label("service"), lane: label("lane"), direction: label("direction"), over_ms };
         let parts = self.0.entry((label("rollout"), spot)).or_default();
         if let Some(part) = parts.get_mut(at) {
             *part = u32::try_from(line.value).ok();
@@ -47,8 +57,8 @@ impl Parts {
     }
 
     /// The ids by release (`namespace/name`). One that was being written while the page was read is left out.
-    pub fn put_together(self) -> BTreeMap<String, Failed> {
-        let mut releases: BTreeMap<String, Failed> = BTreeMap::new();
+    pub fn put_together(self) -> BTreeMap<String, Named> {
+        let mut releases: BTreeMap<String, Named> = BTreeMap::new();
         for ((release, spot), parts) in self.0 {
             let [Some(a), Some(b), Some(c), Some(d), Some(check)] = parts else { continue };
             if let Some(id) = Specimen::from_parts(&[a, b, c, d, check]) {
@@ -74,10 +84,10 @@ mod tests {
     /// A page with these parts of an id at the gateway, numbers as some exporters write them.
     fn page(parts: &[(&str, u32)]) -> String {
         let labels = "service=\"orders.shop\",rollout=\"shop/summer\",lane=\"canary\",direction=\"gateway\"";
-        parts.iter().map(|(part, value)| format!("{NAME}{part}{{{labels}}} {:e}\n", f64::from(*value))).collect()
+        parts.iter().map(|(part, value)| format!("{FAILED}{part}{{{labels}}} {:e}\n", f64::from(*value))).collect()
     }
 
-    fn read(page: &str) -> BTreeMap<String, Failed> {
+    fn read(page: &str) -> BTreeMap<String, Named> {
         let mut read = Parts::default();
         assert!(text_lines(page).all(|line| read.take(&line)));
         read.put_together()
@@ -89,6 +99,19 @@ mod tests {
         let (spot, id) = ids["shop/summer"].first_key_value().unwrap();
         assert_eq!((spot.service.as_str(), spot.lane.as_str()), ("orders.shop", "canary"));
         assert_eq!(id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+    }
+
+    #[test]
+    fn a_slow_one_tells_its_objective() {
+        let failed = page(&PART_NAMES.into_iter().zip(parts(ONE)).collect::<Vec<_>>());
+        let slow = |over_ms: &str| failed.replace(FAILED, SLOW).replace("direction=", &format!("{over_ms}direction="));
+        let ids = read(&(failed.clone() + &slow("over_ms=\"500\",")));
+        let objectives: Vec<_> = ids["shop/summer"].keys().map(|spot| spot.over_ms).collect();
+        assert_eq!(objectives, [None, Some(500)]);
+        for nonsense in ["", "over_ms=\"soon\","] {
+            let mut read = Parts::default();
+            assert!(!text_lines(&slow(nonsense)).any(|line| read.take(&line)), "{nonsense}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Failed requests that are named, for the verdict.
+//! Requests in trouble that are named, for the verdict.
 
 use std::rc::Rc;
 
@@ -24,24 +24,38 @@ fn parent(at: u32) -> String {
 impl Proxy {
     /// A request in the lane, with a trace of this number.
     fn in_lane(&self, at: u32, status: u64) {
+        self.in_lane_for(at, status, 1);
+    }
+
+    /// The same, and how long it takes.
+    fn in_lane_for(&self, at: u32, status: u64, millis: u64) {
         let parent = parent(at);
         let headers = [&LANE[..], &[("traceparent", parent.as_str())]].concat();
-        self.end(self.begin(&headers), status, 1);
+        self.end(self.begin(&headers), status, millis);
     }
 
     /// The failed request that the gauges name, as a reader makes it out.
     fn named(&self, direction: &str) -> Option<String> {
-        let labels = format!("service=orders.shop,rollout=shop/summer,lane=canary,direction={direction}");
+        self.named_by("failed", direction, "")
+    }
+
+    /// The slow one that they name for an objective.
+    fn named_slow(&self, over_ms: u32) -> Option<String> {
+        self.named_by("slow", "outbound", &format!(",over_ms={over_ms}"))
+    }
+
+    fn named_by(&self, trouble: &str, direction: &str, more: &str) -> Option<String> {
+        let labels = format!("service=orders.shop,rollout=shop/summer,lane=canary,direction={direction}{more}");
         let mut parts = [0; PARTS];
         for (value, part) in parts.iter_mut().zip(["0", "1", "2", "3", "check"]) {
-            let stat = stat(&format!("graylane_failed_trace_{part}{{{labels}}}"));
+            let stat = stat(&format!("graylane_{trouble}_trace_{part}{{{labels}}}"));
             *value = u32::try_from(self.host.shared.metric(&stat)?).expect("a gauge of 32 bits");
         }
         Specimen::from_parts(&parts).map(|id| id.to_string())
     }
 
     fn named_at_all(&self) -> bool {
-        self.host.shared.metric_names().iter().any(|name| name.starts_with("graylane_failed_trace"))
+        self.host.shared.metric_names().iter().any(|name| name.contains("_trace_"))
     }
 }
 
@@ -70,6 +84,33 @@ fn a_thousand_failures_in_a_second_name_one_of_them_and_a_later_one_takes_its_pl
     assert_eq!(sidecar.named("outbound"), Some(trace(900)));
     assert_eq!(sidecar.host.called("request_headers"), 2);
     assert_eq!(sidecar.host.shared.metric_names().len(), names, "no series for a request");
+}
+
+#[test]
+fn a_request_that_is_slow_in_a_lane_is_named_for_the_objective_that_allows_most() {
+    let mut objectives = document("outbound");
+    objectives["groups"][0]["lanes"]["destinations"][0]["slowOverMs"] = json!([500, 100]);
+    let sidecar = Proxy::new(&objectives);
+    sidecar.in_lane_for(1, 200, 100);
+    assert!(!sidecar.named_at_all());
+    sidecar.in_lane_for(2, 200, 501);
+    assert_eq!((sidecar.named_slow(500), sidecar.named_slow(100)), (Some(trace(2)), None));
+    // Another objective, and another second.
+    sidecar.in_lane_for(3, 200, 101);
+    assert_eq!((sidecar.named_slow(500), sidecar.named_slow(100)), (Some(trace(2)), Some(trace(3))));
+    sidecar.in_lane_for(4, 200, 101);
+    assert_eq!((sidecar.named_slow(100), sidecar.host.called("request_headers")), (Some(trace(3)), 1));
+    sidecar.in_lane_for(5, 200, 900);
+    assert_eq!((sidecar.named_slow(500), sidecar.named("outbound")), (Some(trace(5)), None));
+}
+
+#[test]
+fn a_request_that_is_slow_and_fails_has_failed_and_one_of_stable_is_nobodys() {
+    let sidecar = Proxy::new(&document("outbound"));
+    sidecar.end(sidecar.begin(&[(":authority", "orders"), ("traceparent", &parent(1))]), 200, 300);
+    assert!(!sidecar.named_at_all());
+    sidecar.in_lane_for(2, 504, 300);
+    assert_eq!((sidecar.named("outbound"), sidecar.named_slow(100)), (Some(trace(2)), None));
 }
 
 #[test]
