@@ -89,3 +89,42 @@ fn a_lane_that_gets_far_more_than_its_weight_pauses_the_release() {
     let paused = story.until_phase(Phase::Paused);
     is_held(&paused, "the lane gets far more than its weight");
 }
+
+/// A release whose lane begins at `payment`: its requests pass stable pods of `orders`, which have to hand the lane on.
+fn through_stable(settings: &str) -> String {
+    let late = JUDGED.replace("{service: orders}", "{service: orders, lanes: []}");
+    late.replace("deadline: 10m", &format!("deadline: 10m, {settings}"))
+}
+
+#[test]
+fn a_workload_that_loses_the_lane_pauses_the_release_and_is_named() {
+    let mut story = Story::under(&through_stable(""), Traffic::of(100.0).dropping(0.9));
+    let paused = story.until_phase(Phase::Paused);
+    is_held(&paused, "orders does not hand the lane on");
+    story.wait(600_000);
+    assert_eq!(story.status().phase, Phase::Paused, "it does not grow while the lane gets lost");
+    story.world.lock().traffic.as_mut().unwrap().drops = 0.0;
+    story.world.ask("summer", Verb::Resume);
+    story.until_weight("canary=50%");
+}
+
+#[test]
+fn a_workload_that_hands_on_nearly_every_lane_pauses_nothing() {
+    for drops in [0.0, 0.04] {
+        let mut story = Story::under(&through_stable(""), Traffic::of(100.0).dropping(drops));
+        let grown = story.until_weight("canary=50%");
+        assert_eq!(grown.analysis["canary"].outcome, Outcome::Pass, "{drops}");
+    }
+}
+
+#[test]
+fn a_release_that_asks_for_less_integrity_goes_on_although_the_lane_gets_lost() {
+    for (setting, drops) in [("integrity: 20%", 0.6), ("integrity: 0%", 0.8)] {
+        let traffic = Traffic::of(500.0).dropping(drops);
+        let mut strict = Story::under(&through_stable(""), traffic.clone());
+        is_held(&strict.until_phase(Phase::Paused), "orders does not hand the lane on");
+        let mut story = Story::under(&through_stable(setting), traffic);
+        let grown = story.until_weight("canary=50%");
+        assert_eq!(grown.analysis["canary"].outcome, Outcome::Pass, "{setting}");
+    }
+}

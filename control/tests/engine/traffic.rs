@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use graylane::counts::named::{Named, Spot};
 use graylane::counts::{Counted, Told};
-use graylane_analysis::counts::Pick;
+use graylane_analysis::counts::{Pick, Source};
 use graylane_analysis::{Cohort, Direction, Metric, Origin, Quit, Reading, Series};
 use graylane_policy::specimen::Specimen;
 
@@ -22,6 +22,8 @@ pub struct Traffic {
     pub strays: f64,
     /// True where `orders`, which the gateway calls, has no version in the lane.
     begins_late: bool,
+    /// Share of the lane's calls to `payment` that `orders` makes without the lane, where only its stable pods serve.
+    pub drops: f64,
     /// Share of its weight that the lane does not get, because routing is broken.
     pub withheld: f64,
     /// Share of the lane's requests that `orders` answers after more than 300 ms.
@@ -85,6 +87,10 @@ impl Traffic {
         Self { begins_late: true, ..self }
     }
 
+    pub fn dropping(self, share: f64) -> Self {
+        Self { drops: share, ..self.beginning_late() }
+    }
+
     pub fn withheld(self, share: f64) -> Self {
         Self { withheld: share, ..self }
     }
@@ -134,7 +140,11 @@ impl Traffic {
         let origins = [(Some(Origin::Own), orders), (Some(Origin::Downstream), payment + hung)];
         self.count(at_orders, "orders.shop", lane, Direction::Inbound, requests, &origins);
         let strayed = if lane == "canary" { self.stray(at_orders, requests) } else { 0 };
-        let answered = requests - (hung + strayed).min(requests);
+        let dropped = if lane == "canary" && self.begins_late { self.drop_lane(requests) } else { 0 };
+        self.tell(at_orders, lane, Direction::Inbound, requests);
+        self.tell(at_orders, lane, Direction::Outbound, requests - dropped);
+        self.tell(at_payment, lane, Direction::Inbound, requests - (dropped + strayed).min(requests));
+        let answered = requests - (hung + strayed + dropped).min(requests);
         self.count(at_orders, "payment.shop", lane, Direction::Outbound, answered, &[(None, payment)]);
         self.count(at_payment, "payment.shop", lane, Direction::Inbound, answered, &[(Some(Origin::Own), payment)]);
         let given_up = Metric::Abandoned(Quit::GaveUp);
@@ -172,9 +182,34 @@ impl Traffic {
         let stable = |direction| Series { cohort: Cohort::Fallback, ..series("payment.shop", "stable", direction) };
         self.add(caller, stable(Direction::Outbound), strayed);
         self.add("payment-stable", stable(Direction::Inbound), strayed);
+        self.tell("payment-stable", "canary", Direction::Inbound, strayed);
         let pick = Series { metric: Metric::LanePicks(Pick::Fallback), ..series("", "canary", Direction::Outbound) };
         self.add(caller, pick, strayed);
         strayed
+    }
+
+    /// Calls of the lane to `payment` that stable pods of `orders` make as if they were anybody's.
+    fn drop_lane(&mut self, requests: u64) -> u64 {
+        #[expect(clippy::cast_precision_loss, reason = "few requests")]
+        let dropped = self.whole("orders drops", "canary", false, self.drops * requests as f64);
+        for (proxy, direction) in [("orders-stable", Direction::Outbound), ("payment-stable", Direction::Inbound)] {
+            self.count(proxy, "payment.shop", "stable", direction, dropped, &[]);
+            self.tell(proxy, "stable", direction, dropped);
+        }
+        dropped
+    }
+
+    /// What a sidecar tells of the lanes in which its workload is called or calls.
+    fn tell(&mut self, proxy: &'static str, lane: &str, direction: Direction, calls: u64) {
+        let source = if lane == "stable" { Source::None } else { Source::Header };
+        let workload = proxy.trim_end_matches("-stable");
+        let context = Series {
+            metric: Metric::Context(source),
+            cohort: Cohort::Unknown,
+            status: None,
+            ..series(workload, lane, direction)
+        };
+        self.add(proxy, context, calls);
     }
 
     fn count(
