@@ -14,6 +14,7 @@ mod judging;
 mod questions;
 mod refusals;
 mod requests;
+mod settings;
 mod spoilt;
 mod steps;
 mod withdrawals;
