@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+
+use graylane::build::Side;
 use graylane::engine::request::Verb;
 use graylane::engine::status::{PauseReason, Phase, Status, WaitReason};
 use graylane_analysis::{FaultKind, Outcome};
@@ -55,6 +58,20 @@ fn a_release_whose_second_service_fails_is_taken_back_and_the_hop_is_named() {
     let said = &back.history.iter().find(|entry| entry.reason == "RolledBack").unwrap().message;
     assert!(said.contains("after the first bad request") && said.contains("the lane served until"), "{said}");
     assert!(story.world.lock().weights().is_empty());
+}
+
+#[test]
+fn a_failing_release_is_taken_back_by_one_change_of_its_entry_and_of_no_document_by_two() {
+    let mut story = Story::under(JUDGED, Traffic::of(100.0).failing("payment", "canary", 0.2));
+    story.until("the analysis", |status| status.step == 1);
+    story.wait(1_000);
+    story.world.lock().changes.clear();
+    story.until_phase(Phase::RolledBack);
+    let inner = story.world.lock();
+    let back = inner.changes.iter().filter(|(_, phase)| *phase != Phase::RolledBack);
+    let places: Vec<_> = back.map(|(place, _)| (place.namespace.as_str(), place.side)).collect();
+    assert_eq!(places, [("istio-ingress", Side::Gateway), ("shop", Side::Inbound), ("shop", Side::Outbound)]);
+    assert_eq!(inner.course.iter().rev().take(2).map(BTreeMap::len).collect::<Vec<_>>(), [0, 1], "of all members");
 }
 
 #[test]
@@ -203,7 +220,7 @@ fn a_brake_that_nothing_confirms_is_released_and_in_the_end_shown_to_a_person() 
     assert!(braked.history.iter().any(|entry| entry.reason == "Braked"));
     story.until("a release of the brake", |status| status.brake.is_some_and(|brake| brake.released == 1));
     let released = |story: &Story| {
-        let groups = story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway);
+        let groups = story.world.lock().groups("istio-ingress", Side::Gateway);
         groups[0].brake.as_ref().map(|brake| brake.released)
     };
     story.wait(1_000);
@@ -236,7 +253,7 @@ fn proxies_brake_only_where_a_release_is_judged() {
         let mut story = Story::under(yaml, Traffic::of(0.0));
         story.until_weight("canary=10%");
         story.wait(1_000);
-        let groups = story.world.lock().groups("istio-ingress", graylane::build::Side::Gateway);
+        let groups = story.world.lock().groups("istio-ingress", Side::Gateway);
         groups[0].brake.as_ref().map(|brake| brake.evidence)
     };
     assert_eq!(judged(JUDGED), Some(80_000), "six proxies count as eight");

@@ -16,7 +16,7 @@ use graylane::engine::request::{Request, Verb};
 use graylane::engine::rollout::Rollout;
 use graylane::engine::seams::{Object, Place, SeamError, Wanted};
 use graylane::engine::seen::Replicas;
-use graylane::engine::status::Status;
+use graylane::engine::status::{Phase, Status};
 use graylane::release::Release;
 use graylane::release::finding::Finding;
 
@@ -45,6 +45,8 @@ pub struct Inner {
     pub refused: BTreeSet<String>,
     /// Weights of each delivered entry document, in order, without repetition.
     pub course: Vec<BTreeMap<String, u32>>,
+    /// Every change of a document, by its place, with the phase that `summer` had then.
+    pub changes: Vec<(Place, Phase)>,
     pub writes: u32,
     pub operations: u64,
     /// Operations that never answer, and whether they take effect before.

@@ -34,6 +34,8 @@ impl Delivery for World {
             inner.writes += u32::from(needed);
             for (place, wanted) in wanted {
                 if differs(&inner, place, wanted) {
+                    let phase = inner.objects.get("shop/summer").map(|object| object.status.phase);
+                    inner.changes.push((place.clone(), phase.unwrap_or_default()));
                     inner.held.insert(place.clone(), (highest + 1, wanted.clone()));
                 }
             }
