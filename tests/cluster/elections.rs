@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::figures::judge;
 use graylane_tests::poll;
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 
-use crate::stage::{CONVERGED, SOON, SUMMER, Stage};
+use crate::stage::{CONVERGED, Instance, SOON, SUMMER, Stage};
 use crate::weather::{Passed, Sky, Weather};
 
 #[test]
@@ -91,29 +91,93 @@ fn the_write_of_a_deposed_leader_is_refused() {
         let before = stage.release("summer")?;
 
         weather.turn(Sky::Clear);
-        poll::until_true("the write to arrive", SOON, || weather.passed().iter().any(|one| one.was_held))?;
-        let late: Vec<_> = weather.passed().into_iter().filter(|one| one.was_held).collect();
-        let refused = late.iter().filter(|one| one.status == StatusCode::CONFLICT).count();
-        judge(
-            "writes of a deposed leader that arrive late: refused with 409",
-            format!("{refused} of {}", late.len()),
-            "all",
-            refused == late.len(),
-        )
-        .with_context(|| format!("{late:?}"))?;
+        late_writes_are_refused(&weather, "its status")?;
         a.part.thaw()?;
         // It finds out by itself that it leads no more, and changes nothing.
-        poll::until("a to know", SOON, || {
-            ensure!(a.number("graylane_controller_leader")? < 1.0, "it still thinks that it leads");
-            Ok(())
-        })?;
+        until_deposed(&a)?;
         let after = stage.release("summer")?;
         ensure!(before.data["status"]["attempt"] == after.data["status"]["attempt"]);
-        let late: Vec<_> = weather.passed().into_iter().skip_while(|one| !one.was_held).filter(is_change).collect();
-        ensure!(late.iter().all(|one| one.status == StatusCode::CONFLICT), "{late:?}");
+        changes_nothing_more(&weather)?;
         ensure!(stage.leader()? == "b");
         Ok(())
     });
+}
+
+#[test]
+fn the_config_of_a_deposed_leader_is_refused_though_its_status_was_taken() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let stage = Stage::set(bed)?;
+        let weather = Weather::between(bed, "a", &stage.account()?)?;
+        let a = stage.controller_by("a", weather.kubeconfig())?;
+        stage.until_led_by(&[&a])?;
+        bed.apply(SUMMER)?;
+        stage.until_gate("summer")?;
+        weather.turn(Sky::HoldsFilters);
+        stage.ask("summer", "1", "promote")?;
+        poll::until_true("a held write", SOON, || weather.held() > 0)?;
+        a.part.freeze()?;
+        let status = stage
+            .until("summer", "further by its status", |status| status["weights"]["canary"].as_u64() > Some(5_000))?;
+        let version = || Ok::<_, anyhow::Error>(stage.config("edge", "graylane-entry")?.metadata.resource_version);
+        let (entry, held) = (stage.config("edge", "graylane-entry")?, version()?);
+        let b = stage.controller("b")?;
+        stage.until_led_by(&[&b])?;
+        stage.until("summer", "with all proxies of b", |status| {
+            let proxies = &status["proxies"];
+            status["waiting"]["reason"] == "ManualHandover" && proxies["acknowledged"] == proxies["expected"]
+        })?;
+        let own = stage.config("edge", "graylane-entry")?;
+        ensure!(own.metadata.resource_version != held && own.data != entry.data, "b wrote nothing: {status:#}");
+
+        weather.turn(Sky::Clear);
+        let late = late_writes_are_refused(&weather, "an EnvoyFilter")?;
+        let is_entry = |one: &Passed| one.method == Method::PATCH && one.path.ends_with("/envoyfilters/graylane-entry");
+        ensure!(late.iter().any(is_entry) && late.iter().all(|one| one.path.contains("/envoyfilters")), "{late:?}");
+        a.part.thaw()?;
+        until_deposed(&a)?;
+        changes_nothing_more(&weather)?;
+        let after = stage.config("edge", "graylane-entry")?;
+        ensure!(
+            after.metadata.resource_version == own.metadata.resource_version && after.data == own.data,
+            "{after:?}"
+        );
+        Ok(())
+    });
+}
+
+/// Waits for what was held, and gives it back.
+fn late_writes_are_refused(weather: &Weather, of: &str) -> Result<Vec<Passed>> {
+    poll::until_true("the write to arrive", SOON, || weather.passed().iter().any(|one| one.was_held))?;
+    let late: Vec<_> = weather.passed().into_iter().filter(|one| one.was_held).collect();
+    let refused = late.iter().filter(|one| one.status == StatusCode::CONFLICT).count();
+    let what: Vec<_> = late.iter().map(|one| format!("{} of {}", one.method, last_parts(&one.path))).collect();
+    judge(
+        &format!("writes of a deposed leader that arrive late, {of}: refused with 409"),
+        format!("{refused} of {} ({})", late.len(), what.join(", ")),
+        "all",
+        refused == late.len(),
+    )
+    .with_context(|| format!("{late:?}"))?;
+    Ok(late)
+}
+
+/// Of a path what tells the object.
+fn last_parts(path: &str) -> &str {
+    path.rsplit_once("/namespaces/").map_or(path, |(_, object)| object)
+}
+
+/// From the first write that was held.
+fn changes_nothing_more(weather: &Weather) -> Result<()> {
+    let late: Vec<_> = weather.passed().into_iter().skip_while(|one| !one.was_held).filter(is_change).collect();
+    ensure!(late.iter().all(|one| one.status == StatusCode::CONFLICT), "{late:?}");
+    Ok(())
+}
+
+fn until_deposed(instance: &Instance) -> Result<()> {
+    poll::until(&format!("{} to know", instance.name), SOON, || {
+        ensure!(instance.number("graylane_controller_leader")? < 1.0, "it still thinks that it leads");
+        Ok(())
+    })
 }
 
 #[test]
@@ -131,10 +195,7 @@ fn a_leader_that_was_deposed_takes_the_writes_of_the_next_one_for_what_they_are(
         stage.ask("summer", "1", "promote")?;
         stage.until_phase("summer", "Promoting")?;
         a.part.thaw()?;
-        poll::until("a to know", SOON, || {
-            ensure!(a.number("graylane_controller_leader")? < 1.0, "it still thinks that it leads");
-            Ok(())
-        })?;
+        until_deposed(&a)?;
         stage.ask("summer", "2", "abort")?;
         stage.until_phase("summer", "RolledBack")?;
         for instance in [&a, &b] {
@@ -148,5 +209,5 @@ fn a_leader_that_was_deposed_takes_the_writes_of_the_next_one_for_what_they_are(
 fn is_change(one: &Passed) -> bool {
     // The label of its own pod says who leads, and is taken off by whoever does no more.
     let own = ["/leases", "/events", "/pods/"];
-    one.method != hyper::Method::GET && !own.iter().any(|part| one.path.contains(part))
+    one.method != Method::GET && !own.iter().any(|part| one.path.contains(part))
 }

@@ -36,6 +36,19 @@ pub enum Sky {
     /// Writes wait on their way to the API server until the sky clears; all else passes, and so do events
     /// and the lease.
     HoldsWrites,
+    /// The same for writes of EnvoyFilters alone.
+    HoldsFilters,
+}
+
+// === impl Sky ===
+
+impl Sky {
+    /// Whether a request has to wait.
+    fn holds(&self, method: &Method, path: &str) -> bool {
+        let always = ["/leases", "/events"];
+        let is_write = method != Method::GET && !always.iter().any(|part| path.contains(part));
+        is_write && (*self == Self::HoldsWrites || (*self == Self::HoldsFilters && path.contains("/envoyfilters")))
+    }
 }
 
 /// A request that passed, with its answer.
@@ -175,8 +188,8 @@ impl Passage {
             Sky::Clear => {}
             Sky::Status(code) => return Ok(failure(code)),
             Sky::Hangs | Sky::Away => std::future::pending().await,
-            Sky::HoldsWrites if method == Method::GET || path.contains("/leases") || path.contains("/events") => {}
-            Sky::HoldsWrites => {
+            Sky::HoldsWrites | Sky::HoldsFilters if !now.holds(&method, &path) => {}
+            Sky::HoldsWrites | Sky::HoldsFilters => {
                 was_held = true;
                 self.held.fetch_add(1, Ordering::SeqCst);
                 let _ = sky.wait_for(|sky| *sky == Sky::Clear).await;
@@ -222,7 +235,7 @@ async fn flow(mut body: kube::client::Body, mut into: Sender<Bytes, kube::Error>
                 }
                 continue;
             }
-            Sky::Clear | Sky::HoldsWrites => {}
+            Sky::Clear | Sky::HoldsWrites | Sky::HoldsFilters => {}
         }
         tokio::select! {
             frame = body.frame() => match frame {
