@@ -188,6 +188,8 @@ fn a_leader_that_was_deposed_takes_the_writes_of_the_next_one_for_what_they_are(
         stage.until_led_by(&[&a])?;
         bed.apply(SUMMER)?;
         stage.until_gate("summer")?;
+        let tells = |instance: &Instance| instance.number("graylane_release_phase{");
+        ensure!(tells(&a)? == 1.0, "{:?}", a.page("/metrics")?);
         a.part.freeze()?;
         let b = stage.controller("b")?;
         stage.until_led_by(&[&b])?;
@@ -202,6 +204,11 @@ fn a_leader_that_was_deposed_takes_the_writes_of_the_next_one_for_what_they_are(
             let told = instance.number("graylane_controller_drift_total")?;
             ensure!(told == 0.0, "{} told drift {told} times: {}", instance.name, instance.part.log());
         }
+        // Or each phase that a release had under one leader would stay beside those it has under the next.
+        let page = a.page("/metrics")?.1;
+        let stale: Vec<_> = page.lines().filter(|line| line.starts_with("graylane_release_")).collect();
+        ensure!(stale.is_empty(), "{stale:?}");
+        ensure!(tells(&b)? == 1.0, "{:?}", b.page("/metrics")?);
         Ok(())
     });
 }

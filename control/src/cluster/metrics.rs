@@ -139,9 +139,13 @@ impl Metrics {
         Ok(text)
     }
 
-    /// Whether this instance leads.
+    /// Whether this instance leads. Who does not tells nothing of releases: it would go on for ever with what it knew
+    /// last, beside what the leader tells.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+        if !leads {
+            self.releases(&[]);
+        }
     }
 
     /// An object was written.
@@ -269,5 +273,21 @@ mod tests {
         assert!(text.contains("graylane_release_weight_ratio{rollout=\"shop/a\",lane=\"canary\"} 0.05"), "{text}");
         metrics.releases(&[]);
         assert!(!metrics.text().unwrap().contains("shop/a"));
+    }
+
+    #[test]
+    fn who_leads_no_more_tells_nothing_of_releases_until_it_leads_again() {
+        let (metrics, release) = (Metrics::new(), object("shop/a", Phase::Paused));
+        let series = || metrics.text().unwrap().lines().filter(|line| line.contains("shop/a")).count();
+        metrics.leads(true);
+        metrics.releases(std::slice::from_ref(&release));
+        let all = series();
+        assert_eq!(all, 5, "weight, phase, step, share and proxies");
+        metrics.leads(false);
+        assert_eq!(series(), 0);
+        // The object has not changed meanwhile.
+        metrics.leads(true);
+        metrics.releases(&[release]);
+        assert_eq!(series(), all);
     }
 }
