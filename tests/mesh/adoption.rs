@@ -76,10 +76,46 @@ fn plan_is_shown_and_nothing_done(bed: &Bed) -> Result<()> {
     bed.kubectl(&["-n", "shop", "delete", "envoyfilter", "graylane", "graylane-lanes"])?;
     let unasked = bed.graylane(&["install", "-n", "shop"])?;
     ensure!(unasked.status.code() == Some(1) && unasked.stderr.contains("add --yes"), "{unasked:?}");
-    let root = bed.graylane(&["install", "-n", "istio-system", "--gateway", "--yes"])?;
-    ensure!(root.stderr.contains("is the root namespace of the mesh"), "{root:?}");
+    refused(bed, "istio-system", "is the root namespace of the mesh")?;
+    what_is_not_served_is_refused(bed)?;
     let there = bed.kubectl(&["get", "envoyfilters", "-A", "-o", "name"])?.stdout;
     ensure!(there.is_empty(), "{there}");
+    Ok(())
+}
+
+/// Each for as long as it is so.
+fn what_is_not_served_is_refused(bed: &Bed) -> Result<()> {
+    let label = |kind: &str, name: &str, namespace: &str, label: &str| {
+        bed.kubectl(&["label", "--overwrite", kind, name, "-n", namespace, label]).map(drop)
+    };
+    for (kind, name, key, value, says) in [
+        ("namespace", "shop", "istio.io/dataplane-mode", "ambient", "is in ambient mode (istio.io/dataplane-mode)"),
+        ("namespace", "shop", "istio.io/use-waypoint", "lane", "sends its traffic through the waypoint lane"),
+        ("service", "stock", "istio.io/use-waypoint", "own", "has service stock behind the waypoint own"),
+    ] {
+        label(kind, name, "shop", &format!("{key}={value}"))?;
+        refused(bed, "shop", says)?;
+        label(kind, name, "shop", &format!("{key}-"))?;
+    }
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: other, namespace: istio-system}}";
+    bed.apply(secret)?;
+    bed.graylane(&["install", "-n", "shop", "--dry-run"])?.done()?;
+    label("secret", "other", "istio-system", "istio/multiCluster=true")?;
+    refused(bed, "shop", "is part of a mesh of several clusters")?;
+    bed.kubectl(&["delete", "secret", "other", "-n", "istio-system"])?;
+    // The bed's istiod has its mesh config from a file; an installed one has it from here.
+    bed.apply(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system}, \
+         data: {mesh: 'rootNamespace: shop'}}",
+    )?;
+    refused(bed, "shop", "is the root namespace of the mesh")?;
+    bed.kubectl(&["delete", "configmap", "istio", "-n", "istio-system"])?;
+    bed.graylane(&["install", "-n", "shop", "--dry-run"])?.done().map(drop)
+}
+
+fn refused(bed: &Bed, namespace: &str, says: &str) -> Result<()> {
+    let said = bed.graylane(&["install", "-n", namespace, "--yes"])?;
+    ensure!(!said.status.success() && said.stderr.contains(says), "not refused because it {says}: {said:?}");
     Ok(())
 }
 

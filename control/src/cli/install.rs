@@ -134,6 +134,8 @@ async fn facts(mesh: &Mesh, namespace: &str) -> anyhow::Result<Facts> {
         let labels = service.data.pointer("/spec/selector").cloned().unwrap_or_default();
         (name(service).to_owned(), serde_json::from_value(labels).unwrap_or_default())
     };
+    let labels =
+        |service: &DynamicObject| (name(service).to_owned(), service.metadata.labels.clone().unwrap_or_default());
     let root_namespace = root_namespace(mesh).await;
     Ok(Facts {
         labels: found.metadata.labels.unwrap_or_default(),
@@ -141,6 +143,7 @@ async fn facts(mesh: &Mesh, namespace: &str) -> anyhow::Result<Facts> {
         root_namespace,
         pods: pods.iter().map(|pod| PodFacts::read(&serde_json::to_value(pod).unwrap_or_default())).collect(),
         services: services.iter().map(selector).collect(),
+        service_labels: services.iter().map(labels).collect(),
         filters: mesh.filters(Some(namespace)).await?,
         releases: mesh.list(&gray_release(), None).await?.iter().map(ReleaseFacts::read).collect(),
     })

@@ -65,6 +65,8 @@ pub struct Facts {
     pub pods: Vec<PodFacts>,
     /// Services of the namespace, with the labels of their pods.
     pub services: BTreeMap<String, Labels>,
+    /// Labels of the services themselves.
+    pub service_labels: BTreeMap<String, Labels>,
     /// EnvoyFilters and WasmPlugins of the namespace.
     pub filters: Vec<DynamicObject>,
     /// Releases of the cluster.

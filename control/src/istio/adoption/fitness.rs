@@ -36,14 +36,9 @@ fn kind(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {
             "use sidecars for the workloads of a release, or leave the namespace out".into(),
         );
     }
-    let waypoint = facts.labels.get("istio.io/use-waypoint").filter(|name| *name != "none");
-    let is_waypoint = |labels: &Labels| {
-        labels.get("gateway.networking.k8s.io/gateway-class-name").is_some_and(|class| class == "istio-waypoint")
-    };
-    let by_pod = facts.pods.iter().find(|pod| is_waypoint(&pod.labels)).map(|pod| &pod.name);
-    if let Some(name) = waypoint.or(by_pod) {
+    if let Some(what) = waypoint(facts) {
         refuse(
-            format!("sends its traffic through the waypoint {name}: filters are not put into waypoints yet"),
+            format!("{what}: filters are not put into waypoints yet"),
             "use sidecars for the workloads of a release, or leave the namespace out".into(),
         );
     }
@@ -54,6 +49,23 @@ fn kind(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {
             "install in a mesh of one cluster".into(),
         );
     }
+}
+
+/// Who is served by a waypoint. The label of the namespace is that of everything in it; a service and a pod may have
+/// one of their own.
+fn waypoint(facts: &Facts) -> Option<String> {
+    let used = |labels: &Labels| labels.get("istio.io/use-waypoint").filter(|name| *name != "none").cloned();
+    let is_one = |labels: &Labels| {
+        labels.get("gateway.networking.k8s.io/gateway-class-name").is_some_and(|class| class == "istio-waypoint")
+    };
+    let of_all = used(&facts.labels).or_else(|| Some(facts.pods.iter().find(|pod| is_one(&pod.labels))?.name.clone()));
+    if let Some(name) = of_all {
+        return Some(format!("sends its traffic through the waypoint {name}"));
+    }
+    let services = facts.service_labels.iter().map(|(name, labels)| ("service", name, labels));
+    let pods = facts.pods.iter().map(|pod| ("pod", &pod.name, &pod.labels));
+    let says = |(kind, name, labels)| Some(format!("has {kind} {name} behind the waypoint {}", used(labels)?));
+    services.chain(pods).find_map(says)
 }
 
 fn entries(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {

@@ -144,6 +144,12 @@ fn places_that_are_not_served_are_refused_with_the_reason() {
         (Wish { namespace: "istio-system".into(), ..gateway() }, facts(), "is the root namespace"),
         (sidecars(), with(&[("istio.io/dataplane-mode", "ambient")]), "is in ambient mode"),
         (sidecars(), with(&[("istio.io/use-waypoint", "shop")]), "through the waypoint shop"),
+        (
+            sidecars(),
+            behind_waypoints(Some("shop-waypoint"), None),
+            "has service stock behind the waypoint shop-waypoint",
+        ),
+        (sidecars(), behind_waypoints(None, Some("own")), "has pod stock-1 behind the waypoint own"),
         (sidecars(), Facts { remote_clusters: true, ..facts() }, "several clusters"),
         (Wish { inbound: ["web".to_owned()].into(), ..sidecars() }, facts(), "has no service web"),
         (Wish { outbound: ["orders".to_owned()].into(), ..gateway() }, facts(), "has no sidecars"),
@@ -155,6 +161,18 @@ fn places_that_are_not_served_are_refused_with_the_reason() {
     }
     assert!(plan(&Wish { namespace: "istio-system".into(), root: true, ..gateway() }, &facts()).is_ok());
     assert!(plan(&sidecars(), &with(&[("istio.io/use-waypoint", "none")])).is_ok());
+    assert!(plan(&sidecars(), &behind_waypoints(Some("none"), Some("none"))).is_ok());
+}
+
+/// The label of one of the services, and of one of the pods.
+fn behind_waypoints(service: Option<&str>, pod: Option<&str>) -> Facts {
+    let label = |name: &str| ("istio.io/use-waypoint".to_owned(), name.to_owned());
+    let mut facts = facts();
+    facts.service_labels = [("orders", None), ("stock", service)]
+        .map(|(name, waypoint)| (name.to_owned(), waypoint.map(label).into_iter().collect()))
+        .into();
+    facts.pods[1].labels.extend(pod.map(label));
+    facts
 }
 
 #[test]
