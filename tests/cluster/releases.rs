@@ -4,19 +4,23 @@ use anyhow::{Context, Result, ensure};
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::poll;
 use kube::ResourceExt;
+use serde_json::Value;
 
-use crate::stage::{SOON, SUMMER, Stage};
+use crate::stage::{Instance, SOON, SUMMER, Stage};
 
 #[test]
 fn smoke_a_release_goes_through_its_steps_with_the_rights_of_its_role_alone() {
     bed::tell(&Bed::cluster(), |bed| {
         let stage = Stage::set(bed)?;
-        let controller = stage.controller("a")?;
+        // The client of the API server says what it asks for.
+        let log = ["--log-format", "json", "--log", "info,kube_client=debug"];
+        let controller = stage.controller_with("a", &log)?;
         stage.until_led_by(&[&controller])?;
         bed.apply(SUMMER)?;
         let status = stage.until_gate("summer")?;
         ensure!(status["weights"]["canary"] == 5_000, "{status:#}");
         ensure!(status["proxies"]["expected"] == 7 && status["proxies"]["acknowledged"] == 7, "{status:#}");
+        metrics_tell(&controller)?;
         ensure!(stage.release("summer")?.finalizers().iter().any(|one| one == "graylane.io/lanes"));
         let entry = stage.config("edge", "graylane-entry")?;
         ensure!(entry.data.to_string().contains("shop/summer"), "{entry:?}");
@@ -34,8 +38,47 @@ fn smoke_a_release_goes_through_its_steps_with_the_rights_of_its_role_alone() {
             ensure!(controller.number(series)? >= least, "{series}: {:?}", controller.page("/metrics")?);
         }
         ensure!(controller.page("/healthz")?.0 == 200 && controller.page("/readyz")?.0 == 200);
+        passes_are_found_in_the_log(&controller)?;
         controller.was_never_forbidden()
     });
+}
+
+/// What the status says at the gate.
+fn metrics_tell(controller: &Instance) -> Result<()> {
+    poll::until("metrics of the gate", SOON, || {
+        for (name, labels, wanted) in [
+            ("step", "", 3.0),
+            ("acknowledged_ratio", "", 1.0),
+            ("proxies", "", 7.0),
+            ("weight_ratio", ",lane=\"canary\"", 0.5),
+            ("phase", ",phase=\"Paused\"", 1.0),
+        ] {
+            let series = format!("graylane_release_{name}{{rollout=\"shop/summer\"{labels}}}");
+            let (_, page) = controller.page("/metrics")?;
+            let line = page.lines().find_map(|line| line.strip_prefix(&series)).with_context(|| format!("no {series}"));
+            let told: f64 = line?.trim().parse()?;
+            ensure!(told == wanted, "{series} is {told}, not {wanted}");
+        }
+        Ok(())
+    })
+}
+
+/// Each line of a pass names it, those of calls that it makes as well.
+fn passes_are_found_in_the_log(controller: &Instance) -> Result<()> {
+    let lines = controller.log_lines()?;
+    let is_write = |line: &&Value| {
+        let text = line.to_string();
+        text.contains("/envoyfilters/graylane-") && text.contains("PATCH")
+    };
+    let writes: Vec<&Value> = lines.iter().filter(is_write).collect();
+    ensure!(!writes.is_empty(), "the log has no write of an EnvoyFilter: {}", controller.part.log());
+    for line in writes {
+        let spans = line["spans"].as_array().into_iter().flatten();
+        let id = spans.filter(|span| span["name"] == "pass").find_map(|span| span["trace_id"].as_str());
+        let is_id = |id: &str| id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        ensure!(id.is_some_and(|id| is_id(id) && id.bytes().any(|byte| byte != b'0')), "no trace id: {line}");
+    }
+    Ok(())
 }
 
 fn events_tell(bed: &Bed, reason: &str) -> Result<()> {

@@ -86,10 +86,9 @@ impl<'a> Stage<'a> {
             &address,
             "--health-address",
             &address,
-            "--log",
-            "info,kube_lease_manager=debug",
         ];
-        let part = self.bed.graylane_as(name, kubeconfig, &[&args, more].concat())?;
+        let log = if more.contains(&"--log") { [].as_slice() } else { &["--log", "info,kube_lease_manager=debug"] };
+        let part = self.bed.graylane_as(name, kubeconfig, &[&args, log, more].concat())?;
         Ok(Instance { part, name: name.into(), metrics: address })
     }
 
@@ -177,6 +176,18 @@ impl Instance {
         ensure!(code == 200, "{code}: {page}");
         let lines = page.lines().filter(|line| line.starts_with(beginning));
         Ok(lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+
+    /// The whole lines of the log, each of which has to be a JSON object.
+    pub fn log_lines(&self) -> Result<Vec<Value>> {
+        let log = self.part.log();
+        // The last line may be just being written.
+        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let read = |line: &str| {
+            let read = serde_json::from_str(line).ok().filter(Value::is_object);
+            read.with_context(|| format!("a line of the log is no JSON object: {line}"))
+        };
+        whole.lines().map(read).collect()
     }
 
     /// The log must not say that something was forbidden.

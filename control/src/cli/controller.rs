@@ -186,7 +186,8 @@ fn start_log(args: &Args, traces: Option<&Traces>) -> anyhow::Result<WorkerGuard
     let filter = EnvFilter::try_new(&args.log).context("--log makes no sense")?;
     let log = tracing_subscriber::fmt::layer().with_writer(writer);
     let log = match args.log_format {
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
+        // All spans of a line, outermost first: the id of a pass stands in the first one.
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_filter(filter).boxed(),
         LogFormat::Text => log.with_filter(filter).boxed(),
     };
     // What the log leaves out is in the traces all the same; of others' spans none is.
