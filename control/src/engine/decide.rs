@@ -10,6 +10,7 @@ mod conditions;
 mod gates;
 mod handover;
 mod judgement;
+mod leave;
 mod requests;
 mod steps;
 mod streams;
@@ -82,7 +83,7 @@ pub fn decide(spec: &Result<Release, Findings>, status: &Status, seen: &Seen, no
     };
     machine.status.proxies = machine.proxies();
     match spec {
-        _ if seen.deleting => machine.withdraw(),
+        _ if seen.deleting => machine.withdraw(spec.as_ref().ok()),
         Err(findings) => machine.refuse(findings),
         Ok(release) => machine.go_on(release),
     }
@@ -113,8 +114,6 @@ struct Machine<'a> {
 const NAMED: usize = 10;
 /// Whether Prometheus understands the questions is looked at again after this.
 const UNASKED_MS: Millis = 250;
-/// How long a withdrawal is waited for when the spec that says so cannot be read.
-const ACK_TIMEOUT_MS: Millis = 60_000;
 
 // === impl Machine ===
 
@@ -143,7 +142,7 @@ impl Machine<'_> {
                 }
             }
             Phase::RollingBack if self.begins_rollback => {}
-            Phase::RollingBack => self.finish_rollback(release.plan.ack_timeout_ms),
+            Phase::RollingBack => self.finish_rollback(Some(release)),
             Phase::RolledBack | Phase::Succeeded => self.begin_again(release),
         }
     }
@@ -165,7 +164,7 @@ impl Machine<'_> {
                 self.status.waiting = None;
             }
             Phase::RollingBack if self.begins_rollback => {}
-            Phase::RollingBack => self.finish_rollback(ACK_TIMEOUT_MS),
+            Phase::RollingBack => self.finish_rollback(None),
             _ => {}
         }
     }
@@ -215,62 +214,6 @@ impl Machine<'_> {
         self.go_to_step(0);
         let attempt = self.status.attempt;
         self.note("Started", format!("attempt {attempt}: everybody is on stable, rules are in force"));
-    }
-
-    /// Takes everything back. This never waits for anything, and one change of config does it.
-    fn roll_back(&mut self, reason: &str, message: impl Into<String>) {
-        let message = message.into();
-        self.status.exposure = Exposure::Absent;
-        self.status.set_table(&SlotTable::all_stable());
-        self.status.phase = Phase::RollingBack;
-        self.begins_rollback = true;
-        self.status.rollouts.values_mut().for_each(|rollout| rollout.abort = true);
-        self.status.pause = None;
-        self.status.waiting = None;
-        self.status.handover = None;
-        self.status.full = false;
-        self.status.step_since_ms = self.now;
-        let short = gates::short_stable(self.seen);
-        self.note(reason, if short.is_empty() { message } else { format!("{message}; {short}") });
-    }
-
-    fn finish_rollback(&mut self, timeout_ms: Millis) {
-        let deadline = self.status.step_since_ms.saturating_add(timeout_ms);
-        let arrival = &self.seen.arrival;
-        // Where no proxy runs anything, there is nobody to wait for.
-        if arrival.reaches(crate::release::units::WHOLE) || arrival.known && arrival.expected == 0 {
-            if self.await_last_requests() {
-                return self.wait(WaitReason::Evidence, "the lane's last requests are being counted".into());
-            }
-            self.end_rollback("every proxy runs without the lanes".into());
-        } else if self.now >= deadline {
-            let missing = gates::missing(&self.seen.arrival);
-            self.end_rollback(format!("not confirmed by every proxy in time: {missing}"));
-        } else {
-            self.wait(WaitReason::Acknowledgement, gates::missing(&self.seen.arrival));
-            self.wake_by(deadline);
-        }
-    }
-
-    fn end_rollback(&mut self, message: String) {
-        self.status.phase = Phase::RolledBack;
-        self.status.waiting = None;
-        let times = self.times();
-        self.note("RolledBack", if times.is_empty() { message } else { format!("{message}; {times}") });
-    }
-
-    /// A release that is being deleted: its lanes leave the proxies before it goes.
-    fn withdraw(&mut self) {
-        if self.status.exposure != Exposure::Absent {
-            self.roll_back("Withdrawn", "the release is being deleted");
-            return;
-        }
-        if self.status.phase == Phase::RollingBack {
-            self.finish_rollback(ACK_TIMEOUT_MS);
-        }
-        if self.status.phase != Phase::RollingBack {
-            self.actions.push(Action::LetGo);
-        }
     }
 
     /// What of the lanes can serve now. It goes into the config as it comes, in every phase.

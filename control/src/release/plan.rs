@@ -164,7 +164,7 @@ pub enum DrainStreams {
 pub struct AcknowledgementSpec {
     /// Share of the expected proxies that have to run a change before a weight is raised further.
     pub quorum: Weight,
-    /// How long a raise waits for them before `onFailure` decides.
+    /// How long a raise waits for them before `onFailure` decides, and a rollback or a deletion before it ends.
     pub timeout: Span,
 }
 

@@ -35,6 +35,28 @@ fn a_proxy_that_stays_away_takes_the_release_back() {
 }
 
 #[test]
+fn how_long_a_raise_waits_is_what_the_release_says() {
+    for (timeout, millis) in [("10s", 10_000), ("5m", 300_000)] {
+        let mut story = Story::of(&format!("{TWO_STEPS}  acknowledgement: {{timeout: {timeout}}}\n"));
+        story.until_weight("canary=5%");
+        story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = true;
+        story.wait(millis - 1_000);
+        assert_eq!(story.status().weight, "canary=5%", "{timeout}");
+        story.wait(2_000);
+        let status = story.status();
+        assert_eq!((status.phase, status.weight.as_str()), (Phase::RollingBack, ""), "{timeout}");
+        assert!(story.world.lock().weights().is_empty());
+        let timed_out = status.history.iter().filter(|entry| entry.reason == "AcknowledgementTimeout");
+        assert_eq!(timed_out.count(), 1, "{:?}", status.history);
+        // The same proxy does not confirm the way back either.
+        story.wait(millis - 3_000);
+        assert_eq!(story.status().phase, Phase::RollingBack, "{timeout}");
+        story.wait(4_000);
+        assert_eq!(story.status().phase, Phase::RolledBack, "{timeout}");
+    }
+}
+
+#[test]
 fn or_pauses_it_where_that_is_wanted() {
     let mut story = Story::of(&format!("{TWO_STEPS}  onFailure: pause\n"));
     story.until_weight("canary=5%");

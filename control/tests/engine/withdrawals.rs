@@ -34,6 +34,39 @@ fn a_proxy_that_never_answers_does_not_keep_a_deleted_release() {
     assert!(story.world.lock().objects.is_empty());
 }
 
+/// A release with a time-out of its own, deleted while a proxy does not answer.
+fn deleted_while_cut_off(timeout: &str) -> Story {
+    let mut story = Story::of(&format!("{TWO_STEPS}  acknowledgement: {{timeout: {timeout}}}\n"));
+    story.until_weight("canary=5%");
+    story.wait(1_000);
+    story.world.lock().proxies.get_mut("gateway-1").unwrap().cut = true;
+    story.world.change("summer", |object| object.deleting = true);
+    story
+}
+
+#[test]
+fn a_deleted_release_is_kept_for_as_long_as_it_says_that_proxies_are_waited_for() {
+    for (timeout, millis) in [("10s", 10_000), ("5m", 300_000)] {
+        let mut story = deleted_while_cut_off(timeout);
+        story.wait(millis - 1_000);
+        assert_eq!(story.world.lock().objects.len(), 1, "{timeout}");
+        assert!(story.status().message.contains("missing: gateway-1"), "{}", story.status().message);
+        story.wait(2_000);
+        assert!(story.world.lock().objects.is_empty(), "{timeout}");
+    }
+}
+
+#[test]
+fn one_that_cannot_be_read_is_kept_for_a_minute() {
+    let mut story = deleted_while_cut_off("5m");
+    story.settle();
+    story.world.edit("summer", "  lanes: []\n  members: []\n");
+    story.wait(59_000);
+    assert_eq!(story.world.lock().objects.len(), 1);
+    story.wait(2_000);
+    assert!(story.world.lock().objects.is_empty());
+}
+
 #[test]
 fn one_that_never_began_goes_at_once() {
     let mut story = Story::of(&TWO_STEPS.replace("5%", "500%"));
