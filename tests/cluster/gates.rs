@@ -58,8 +58,9 @@ fn without_endpoints(stage: &Stage<'_>) -> Result<()> {
     scale(stage, "orders-canary", 0)?;
     stage.until("summer", "one version is away", |status| status["notReady"].to_string().contains("orders"))?;
     stage.ask("summer", "1", "promote")?;
-    let status = until_waiting(stage, "Endpoints", "has no ready endpoint")?;
-    ensure!(status["waiting"]["message"].to_string().contains("orders"), "{status:#}");
+    let lack =
+        "spec.members[0]: orders.shop/canary has no ready endpoint; see that pods with the labels of subset canary";
+    let status = until_waiting(stage, "Endpoints", lack)?;
     ensure!(weight(&status) == 0, "{status:#}");
     let entry = stage.config("edge", "graylane-entry")?.data.to_string();
     ensure!(entry.contains("testers") && entry.contains("x-tester"), "the testers' rule is gone: {entry}");

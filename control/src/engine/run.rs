@@ -179,6 +179,7 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         seen.busy = busy;
         seen.stopped = places.iter().any(|place| self.delivery.is_stopped(&place.namespace));
         seen.versions = self.ground.versions(release);
+        seen.probed = self.ground.probes();
         seen.stable = self.ground.stable(release);
         if release.plan.promotion == PromotionStrategy::Argo {
             seen.rollouts = self.ground.rollouts(release);

@@ -197,6 +197,11 @@ pub trait Ground {
     /// Each of them is answered.
     fn replicas(&self, versions: &BTreeSet<Version>) -> BTreeMap<Version, Replicas>;
 
+    /// Whether versions are what answers the probes of `proxies.yaml`; else they are the pods of a subset.
+    fn probes(&self) -> bool {
+        false
+    }
+
     /// The stable versions of its members, by `service` label.
     fn stable(&self, release: &Release) -> BTreeMap<String, Replicas>;
 

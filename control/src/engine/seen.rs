@@ -29,6 +29,8 @@ pub struct Seen {
     pub unasked: Option<String>,
     /// The lane versions of its members.
     pub versions: BTreeMap<Version, Replicas>,
+    /// True where versions are what answers the probes of `proxies.yaml`, not the pods of a subset.
+    pub probed: bool,
     /// The stable versions of its members, by `service` label.
     pub stable: BTreeMap<String, Replicas>,
     /// The Rollouts that make pods of its members, by service, where Argo Rollouts promotes.

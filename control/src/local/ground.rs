@@ -106,6 +106,10 @@ impl Ground for Machines {
             .collect()
     }
 
+    fn probes(&self) -> bool {
+        true
+    }
+
     fn replicas(&self, versions: &BTreeSet<Version>) -> BTreeMap<Version, Replicas> {
         versions.iter().map(|version| (version.clone(), self.probed(&version.service, &version.lane))).collect()
     }

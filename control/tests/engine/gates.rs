@@ -101,6 +101,25 @@ fn a_lane_without_endpoints_gets_no_weight() {
 }
 
 #[test]
+fn a_lane_without_endpoints_is_told_with_its_field_and_a_mend() {
+    let told = |probed: bool| {
+        let mut story = Story::of(TWO_STEPS);
+        story.world.lock().lanes.insert(canary("payment"), Replicas::default());
+        story.world.lock().probed = probed;
+        story.wait(1_000);
+        story.status().waiting.unwrap().message
+    };
+    let lack = "spec.members[1]: payment.shop/canary has no ready endpoint; ";
+    let pods =
+        "see that pods with the labels of subset canary run and are ready, or mend the subset in its DestinationRule";
+    assert_eq!(told(false), format!("{lack}{pods}"));
+    assert_eq!(
+        told(true),
+        format!("{lack}see that what `proxies.yaml` probes for it answers, or mend the probe there")
+    );
+}
+
+#[test]
 fn a_lane_that_is_too_small_gets_no_more_weight() {
     let mut story = Story::of(TWO_STEPS);
     story.world.lock().lanes.insert(canary("orders"), Replicas { ready: 1, wanted: 1 });
@@ -108,11 +127,9 @@ fn a_lane_that_is_too_small_gets_no_more_weight() {
     story.wait(60_000);
     let status = story.status();
     assert_eq!(status.waiting.as_ref().unwrap().reason, WaitReason::Capacity);
-    assert!(
-        status.message.contains("orders.shop/canary has 1 of 2 ready replicas that 50% needs"),
-        "{}",
-        status.message
-    );
+    let lack = "spec.members[0]: orders.shop/canary has 1 of 2 ready replicas that 50% needs; \
+                start more of them, or lower `spec.capacity.floor`";
+    assert!(status.message.ends_with(lack), "{}", status.message);
     story.world.lock().lanes.insert(canary("orders"), Replicas { ready: 2, wanted: 2 });
     story.until_weight("canary=50%");
 }

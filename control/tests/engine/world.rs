@@ -32,6 +32,8 @@ pub struct Inner {
     pub held: BTreeMap<Place, (u64, Wanted)>,
     pub proxies: BTreeMap<String, Proxy>,
     pub lanes: BTreeMap<Version, Replicas>,
+    /// True where versions are told by probes, as in a folder.
+    pub probed: bool,
     pub stable: BTreeMap<String, Deployment>,
     /// Rollouts, by service.
     pub rollouts: BTreeMap<String, Rollout>,

@@ -21,7 +21,10 @@ pub(super) fn closed(release: &Release, seen: &Seen, weights: &BTreeMap<String, 
     if !seen.arrival.reaches(release.plan.quorum) {
         return Some((WaitReason::Acknowledgement, missing(&seen.arrival)));
     }
-    release.members.iter().find_map(|member| too_small(release, seen, member, weights))
+    release.members.iter().enumerate().find_map(|(index, member)| {
+        let (reason, message) = too_small(release, seen, member, weights)?;
+        Some((reason, format!("spec.members[{index}]: {message}")))
+    })
 }
 
 /// Whether a member's version in one of the lanes could not bear the lane's weight.
@@ -38,12 +41,20 @@ fn too_small(
         let version = crate::build::Version { service: member.label.clone(), lane: lane.clone() };
         let ready = seen.versions.get(&version).copied().unwrap_or_default().ready;
         if ready == 0 {
-            return Some((WaitReason::Endpoints, format!("{version} has no ready endpoint")));
+            let mend = if seen.probed {
+                "see that what `proxies.yaml` probes for it answers, or mend the probe there".into()
+            } else {
+                format!(
+                    "see that pods with the labels of subset {lane} run and are ready, or mend the subset in its DestinationRule"
+                )
+            };
+            return Some((WaitReason::Endpoints, format!("{version} has no ready endpoint; {mend}")));
         }
         let needed = needed(whole, weight, release.plan.capacity_floor);
         if ready < needed {
-            let message = format!("{version} has {ready} of {needed} ready replicas that {} needs", percent(weight));
-            return Some((WaitReason::Capacity, message));
+            let lack = format!("{version} has {ready} of {needed} ready replicas that {} needs", percent(weight));
+            let mend = "start more of them, or lower `spec.capacity.floor`";
+            return Some((WaitReason::Capacity, format!("{lack}; {mend}")));
         }
     }
     None

@@ -36,6 +36,10 @@ impl Ground for World {
         inner.lanes.clone()
     }
 
+    fn probes(&self) -> bool {
+        self.lock().probed
+    }
+
     fn replicas(&self, versions: &BTreeSet<Version>) -> BTreeMap<Version, Replicas> {
         let inner = self.lock();
         versions.iter().map(|one| (one.clone(), inner.lanes.get(one).copied().unwrap_or_default())).collect()
