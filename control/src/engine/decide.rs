@@ -280,9 +280,16 @@ impl Machine<'_> {
     }
 
     fn begin_handover(&mut self, undo: bool) {
-        let revisions = self.status.handover.take().map(|handover| handover.revisions).unwrap_or_default();
-        let revisions = if undo { revisions } else { Default::default() };
-        self.status.handover = Some(Handover { stage: HandoverStage::Copying, revisions, undo });
+        let before = self.status.handover.take().unwrap_or_default();
+        let revisions = if undo { before.revisions } else { Default::default() };
+        let lanes_left_ms = match (undo, self.status.phase) {
+            (false, _) => 0,
+            // An undo that is asked for once more goes on.
+            (true, _) if before.undo => before.lanes_left_ms,
+            (true, Phase::Promoting) => self.now,
+            (true, _) => 0,
+        };
+        self.status.handover = Some(Handover { stage: HandoverStage::Copying, revisions, undo, lanes_left_ms });
         self.status.phase = Phase::Promoting;
         self.begins_handover = true;
         self.status.pause = None;

@@ -232,6 +232,10 @@ pub struct Handover {
     /// True when the handover goes backwards: stable gets its old version again.
     #[serde(skip_serializing_if = "is_false")]
     pub undo: bool,
+    /// When an undo took the lanes out of the config of proxies, in milliseconds since the Unix epoch. After a
+    /// handover that was done there were none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lanes_left_ms: Millis,
 }
 
 /// A stage of the handover.
@@ -315,6 +319,15 @@ impl Status {
             handover.stage == HandoverStage::Copying && !handover.undo && handover.revisions.is_empty()
         };
         self.phase == Phase::Promoting && self.handover.as_ref().is_some_and(untouched)
+    }
+
+    /// Whether lanes are out of the config of proxies, some of which may still use them: in the last stage of a
+    /// handover, or after an undo of one that was not done.
+    pub fn is_leaving(&self) -> bool {
+        let undo_of_none = |handover: &Handover| handover.undo && handover.lanes_left_ms == 0;
+        self.phase == Phase::Promoting
+            && self.exposure == Exposure::Absent
+            && !self.handover.as_ref().is_some_and(undo_of_none)
     }
 
     /// Whether stable has been given a version, so that the one before it is known.

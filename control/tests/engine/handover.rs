@@ -103,6 +103,85 @@ fn undo_in_the_middle_of_a_handover_goes_all_the_way_back() {
     story.until_phase(Phase::RolledBack);
 }
 
+/// A handover of which stable has got the new version, and a gateway that does not answer from then on.
+fn half_done_and_cut_off() -> Story {
+    let mut story = at_the_end(&format!("{TWO_STEPS}  acknowledgement: {{timeout: 2m}}\n"));
+    story.world.lock().stable.get_mut("orders.shop").unwrap().busy = true;
+    story.until("the copies", |status| {
+        status.handover.as_ref().is_some_and(|handover| handover.stage == HandoverStage::Updating)
+    });
+    story.wait(1_000);
+    story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = true;
+    story
+}
+
+fn undo(story: &Story) {
+    story.world.ask("summer", Verb::Undo);
+    story.world.lock().stable.get_mut("orders.shop").unwrap().busy = false;
+}
+
+#[test]
+fn undo_in_the_middle_of_a_handover_waits_for_the_proxies_that_may_still_use_the_lane() {
+    let mut story = half_done_and_cut_off();
+    undo(&story);
+    story.wait(119_000);
+    let status = story.status();
+    assert!(story.world.lock().weights().is_empty(), "taken back at once");
+    assert_eq!((status.phase, status.waiting.unwrap().reason), (Phase::Promoting, WaitReason::Acknowledgement));
+    assert!(status.message.contains("missing: gateway-2"), "{}", status.message);
+    story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = false;
+    let back = story.until_phase(Phase::RolledBack);
+    assert!(!back.message.contains("in time"), "{}", back.message);
+}
+
+#[test]
+fn undo_in_the_middle_of_a_handover_ends_without_a_proxy_that_stays_away_and_names_it() {
+    let mut story = half_done_and_cut_off();
+    undo(&story);
+    story.wait(60_000);
+    // Whoever asks again does not make it wait longer, and nor does a controller that is killed.
+    story.world.ask("summer", Verb::Undo);
+    story.restart();
+    story.wait(59_000);
+    assert_eq!(story.status().phase, Phase::Promoting);
+    story.wait(2_000);
+    let status = story.status();
+    assert_eq!(status.phase, Phase::RolledBack);
+    let named = "not confirmed by every proxy in time: 5 of 6 proxies run it; missing: gateway-2";
+    assert!(status.message.ends_with(named), "{}", status.message);
+}
+
+#[test]
+fn undo_after_a_handover_waits_for_no_proxy() {
+    let mut story = at_the_end(TWO_STEPS);
+    story.until_phase(Phase::Succeeded);
+    story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = true;
+    story.world.ask("summer", Verb::Undo);
+    story.wait(1_000);
+    assert_eq!(story.status().phase, Phase::RolledBack, "no lane was left");
+}
+
+#[test]
+fn a_release_that_is_deleted_while_its_lanes_leave_waits_for_the_proxies_all_the_same() {
+    let mut undone = half_done_and_cut_off();
+    undo(&undone);
+    let mut retiring = at_the_end(TWO_STEPS);
+    retiring.until("the lanes to leave", |status| {
+        status.handover.as_ref().is_some_and(|handover| handover.stage == HandoverStage::Retiring)
+    });
+    retiring.world.lock().proxies.get_mut("gateway-2").unwrap().cut = true;
+    for story in [&mut undone, &mut retiring] {
+        story.settle();
+        story.world.change("summer", |object| object.deleting = true);
+        story.wait(5_000);
+        assert_eq!(story.world.lock().objects.len(), 1, "gateway-2 may still use the lanes");
+        assert!(story.status().message.contains("missing: gateway-2"), "{}", story.status().message);
+        story.world.lock().proxies.get_mut("gateway-2").unwrap().cut = false;
+        story.wait(1_000);
+        assert!(story.world.lock().objects.is_empty());
+    }
+}
+
 #[test]
 fn a_full_promotion_passes_every_wait_but_no_gate_of_the_world() {
     let mut story = Story::of(TWO_STEPS);

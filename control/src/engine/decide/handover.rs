@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use graylane_policy::slots::SlotTable;
 
+use super::leave::Leave;
 use super::{Action, Machine, gates};
 use crate::engine::seen::Workload;
 use crate::engine::status::{Exposure, HandoverStage, Phase, WaitReason};
@@ -109,7 +110,7 @@ impl Machine<'_> {
             return self.wait(WaitReason::Stable, short);
         }
         if self.is_undo() {
-            return self.end_undo();
+            return self.end_undo(release);
         }
         self.note("Updated", "stable runs the new version and is ready");
         self.status.exposure = Exposure::Draining;
@@ -118,12 +119,21 @@ impl Machine<'_> {
         self.wait(WaitReason::Acknowledgement, "the change is on its way to the proxies".into());
     }
 
-    /// An undo moves no slots: after a handover all of them are stable's.
-    fn end_undo(&mut self) {
+    /// An undo in the middle of a handover has taken users out of the lanes, so it ends as an abort does. After a
+    /// handover nobody was in one.
+    fn end_undo(&mut self, release: &Release) {
+        let left_ms = self.status.handover.as_ref().map_or(0, |handover| handover.lanes_left_ms);
+        let leave = if left_ms == 0 { Leave::Confirmed } else { self.leave(left_ms, Some(release)) };
+        let message = "stable has its old version again";
+        let message = match leave {
+            Leave::Awaited => return,
+            Leave::Confirmed => message.into(),
+            Leave::Unconfirmed(missing) => format!("{message}; that the lanes are gone was {missing}"),
+        };
         self.status.phase = Phase::RolledBack;
         self.status.handover = None;
         self.status.waiting = None;
-        self.note("Undone", "stable has its old version again");
+        self.note("Undone", message);
     }
 
     fn empty(&mut self) {

@@ -12,7 +12,7 @@ use crate::release::units::WHOLE;
 const UNREADABLE_MS: Millis = 60_000;
 
 /// How the proxies stand with lanes that are no longer in their config.
-enum Leave {
+pub(super) enum Leave {
     /// Some may still use them, and are waited for.
     Awaited,
     /// Every proxy runs without them.
@@ -62,7 +62,7 @@ impl Machine<'_> {
 
     /// A release that is being deleted: its lanes leave the proxies before it goes.
     pub(super) fn withdraw(&mut self, release: Option<&Release>) {
-        if self.status.exposure != Exposure::Absent {
+        if self.status.exposure != Exposure::Absent || self.status.is_leaving() {
             self.roll_back("Withdrawn", "the release is being deleted");
             return;
         }
@@ -76,7 +76,7 @@ impl Machine<'_> {
 
     /// Waits for the proxies to run without lanes that left their config at a time, for as long as the release
     /// says.
-    fn leave(&mut self, since_ms: Millis, release: Option<&Release>) -> Leave {
+    pub(super) fn leave(&mut self, since_ms: Millis, release: Option<&Release>) -> Leave {
         let arrival = &self.seen.arrival;
         // Where no proxy runs anything, there is nobody to wait for.
         if arrival.reaches(WHOLE) || arrival.known && arrival.expected == 0 {
