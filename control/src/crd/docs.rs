@@ -34,7 +34,8 @@ by `graylane` and by the controller, which then sets the phase `Invalid` and the
 const CONDITIONS: &str = "
 ## Conditions
 
-All are positive: `True` is good. `kubectl wait --for=condition=Ready grayrelease/NAME` waits for the end.
+All are positive: `True` is good. `kubectl wait --for=condition=Ready grayrelease/NAME` waits for success;
+`graylane status` also ends at a rollback.
 
 | condition | `True` when | reasons |
 |---|---|---|
