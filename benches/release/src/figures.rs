@@ -188,6 +188,14 @@ pub fn later(place: &str, records: &[Record]) -> Vec<Figure> {
             OURS,
             Share::of(later(), |record| promoted(record) && record.decided_s > begins(record)),
         ),
+        Figure::high(
+            &name("begins 50 to 240 s late: fault located with the verdict"),
+            OURS,
+            Share::of(
+                later().filter(|record| record.decided_s > begins(record)).filter_map(|record| record.located),
+                |right| *right,
+            ),
+        ),
         Figure::low(
             &name("failed releases, those that begin late among them"),
             OURS,

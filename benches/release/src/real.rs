@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use graylane::demo::stage::Stage;
+use graylane_analysis::FaultKind;
 
 use self::trial::Trial;
 use crate::figures::{Figure, OURS};
@@ -32,6 +33,8 @@ pub struct Trouble {
     pub is_alone: bool,
     /// Who has to be named: service and lane, or who drops the context; nobody where nothing is wrong.
     pub fault: Option<(&'static str, &'static str)>,
+    /// How it has to be said to fail, where a version is named.
+    pub kind: FaultKind,
     /// Median of the time from the first bad request to the lane's last one that is aimed at, in seconds.
     pub target_s: Option<f64>,
 }
@@ -45,11 +48,13 @@ const OWN: Trouble = Trouble {
     spec: "",
     is_alone: false,
     fault: Some(("orders.shop", "canary")),
+    kind: FaultKind::Own,
     target_s: Some(6.0),
 };
 const HANGS: Trouble = Trouble {
     name: "hangs, caller gives up after 300 ms, 20%",
     query: "delay=orders-canary:2000&limit=cart:300",
+    kind: FaultKind::Hanging,
     ..OWN
 };
 
@@ -75,6 +80,7 @@ pub const TROUBLES: [Trouble; 11] = [
         query: "delay=orders-canary:600",
         rate: 0.3,
         spec: "analysis: {latency: [{overMs: 300, share: 95%}]}",
+        kind: FaultKind::Slow,
         target_s: None,
         ..OWN
     },
@@ -132,6 +138,12 @@ fn figures(trials: &[Trial]) -> Vec<Figure> {
             Some(target) => last.at_most(target),
             None => last,
         });
+        let later = of().filter_map(|trial| Some(trial.last_s?.saturating_sub(trial.ended_s?)));
+        figures.push(Figure::seconds(
+            &name("decision to lane's last request"),
+            OURS,
+            seconds(later.map(Some).collect()),
+        ));
         let right = Share::of(of(), |trial| trial.is_right());
         figures.push(Figure::high(&name("stopped, fault named"), OURS, right).at_least(0.99));
         let sum = |of: Vec<u64>| of.into_iter().sum::<u64>();
@@ -141,5 +153,17 @@ fn figures(trials: &[Trial]) -> Vec<Figure> {
         };
         figures.push(Figure::low(&name("requests failed of all until the end"), OURS, failed));
     }
+    figures.extend(together(trials));
     figures
+}
+
+/// Of all kinds together.
+fn together(trials: &[Trial]) -> [Figure; 2] {
+    let bad = || trials.iter().filter(|trial| trial.trouble.fault.is_some());
+    let wrong = |trial: &&Trial| trial.ended_s.is_some() != trial.trouble.fault.is_some();
+    [
+        Figure::low("real Envoys, all kinds: failed releases", OURS, Share::of(trials.iter(), wrong)).at_most(0.005),
+        Figure::high("real Envoys, all kinds: stopped, fault named", OURS, Share::of(bad(), |trial| trial.is_right()))
+            .at_least(0.99),
+    ]
 }

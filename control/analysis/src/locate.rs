@@ -86,19 +86,17 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
         ObjectiveKind::Value { .. } => FaultKind::Business,
         ObjectiveKind::SuccessRate { .. } => by_origin.map_or(FaultKind::Own, |(_, kind)| kind),
     };
-    let of_service = || plan.objectives().filter(|(of, _)| *of == service);
-    let named = of_service().find(|(_, other)| other.name == name);
-    let named = named.or_else(|| of_service().find(|(_, other)| same_kind(other, objective)));
-    let trial = named.and_then(|(_, objective)| evidence.trial(service, &objective.name));
-    let site = sites.lane.get(service).copied().unwrap_or_default();
+    let named = like(plan, service, objective);
+    let trial = named.and_then(|named| evidence.trial(service, &named.name));
     let since = |trial: Option<&Trial>| trial.and_then(|trial| trial.first_bad_ms);
-    let counted = trial.map_or(site.called, |trial| trial.total.lane);
+    let counted = trial.map(|trial| trial.total.lane).unwrap_or_default();
     // What was given up is in the total of no trial: it says nothing of an objective.
-    let given_up = if kind == FaultKind::Hanging { site.given_up } else { 0 };
+    let is_hanging = kind == FaultKind::Hanging;
+    let given_up = trial.filter(|_| is_hanging).map_or(0, |trial| trial.given_up.lane.n);
     Some(Fault {
         service: service.to_owned(),
         lane: plan.lane.clone(),
-        objective: named.map_or(name, |(_, objective)| objective.name.as_str()).to_owned(),
+        objective: named.map_or(name, |named| named.name.as_str()).to_owned(),
         kind,
         first_bad_ms: since(trial).or_else(|| since(evidence.trial(first, name))).unwrap_or_default(),
         n: counted.n + given_up,
@@ -107,15 +105,14 @@ pub fn locate(evidence: &Evidence, plan: &Plan, failing: &[(&str, &str)]) -> Opt
     })
 }
 
-/// The deepest service below the worst one, or the worst one itself, with at least half of its excess.
+/// The service with most excess, or the deepest one below it with at least half as much; `worst` where nobody has any.
 ///
 /// Of failures that is what may be a service's own: those above it may have told of theirs, and where they came from,
 /// before the proxies of the one to blame are read.
 fn deepest<'a>(evidence: &Evidence, plan: &'a Plan, worst: &'a str, objective: &Objective) -> &'a str {
     let is_rate = matches!(objective.kind, ObjectiveKind::SuccessRate { .. });
     let excess = |service: &str| {
-        let (_, other) = plan.objectives().find(|(of, other)| *of == service && same_kind(other, objective))?;
-        let trial = evidence.trial(service, &other.name)?;
+        let trial = evidence.trial(service, &like(plan, service, objective)?.name)?;
         let (lane, stable) = trial.rates()?;
         Some((lane - stable) * real(trial.total.lane.n))
     };
@@ -128,15 +125,20 @@ fn deepest<'a>(evidence: &Evidence, plan: &'a Plan, worst: &'a str, objective: &
     if blamed.is_empty() {
         blamed = excesses(&|_| 1.0);
     }
-    let named = blamed.iter().find(|(service, _)| *service == worst);
-    let most = named.or_else(|| blamed.iter().max_by(|a, b| a.1.total_cmp(&b.1)));
-    let Some(&(mut found, most)) = most else { return worst };
+    let Some(&(mut found, most)) = blamed.iter().max_by(|a, b| a.1.total_cmp(&b.1)) else { return worst };
     for (service, _) in blamed.iter().filter(|(_, excess)| *excess >= most / 2.0) {
         if evidence.sites.reaches(found, service) {
             found = service;
         }
     }
     found
+}
+
+/// The objective of a service that is like one of another service: the one of that name, or the first of that kind.
+fn like<'a>(plan: &'a Plan, service: &str, objective: &Objective) -> Option<&'a Objective> {
+    let of_service = || plan.objectives().filter(|(of, _)| *of == service).map(|(_, other)| other);
+    let same_name = |other: &&Objective| other.name == objective.name;
+    of_service().find(same_name).or_else(|| of_service().find(|other| same_kind(other, objective)))
 }
 
 fn same_kind(one: &Objective, other: &Objective) -> bool {

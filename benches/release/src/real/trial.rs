@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use graylane::demo::stage::Stage;
 use graylane::engine::request::Verb;
 use graylane::engine::status::{Phase, Status};
+use graylane_analysis::FaultKind;
 
 use super::Trouble;
 use super::crowd::{Crowd, Met};
@@ -32,8 +33,8 @@ pub struct Trial {
     pub is_taken_back: bool,
     /// The release's last word.
     pub said: String,
-    /// Who was named.
-    pub named: Option<(String, String)>,
+    /// Who was named, and how it failed.
+    pub named: Option<(String, String, FaultKind)>,
     /// Requests that failed.
     pub failed: u64,
     /// All requests.
@@ -109,7 +110,7 @@ impl Trial {
             last_s: last.and_then(since),
             is_taken_back: status.phase == Phase::RolledBack,
             said: status.history.last().map_or_else(|| status.message.clone(), |entry| entry.message.clone()),
-            named: fault.map(|fault| (fault.service.clone(), fault.lane.clone())),
+            named: fault.map(|fault| (fault.service.clone(), fault.lane.clone(), fault.kind)),
             failed: met.iter().map(|met| u64::from(met.failed)).sum(),
             sent: met.len() as u64,
             examples: fault.map_or(0, |fault| fault.traces.len()),
@@ -117,15 +118,17 @@ impl Trial {
         }
     }
 
-    /// Whether what had to happen did: a failing version is taken back and named; where the context is
+    /// Whether what had to happen did: a failing version is taken back and named, with requests to look at; where the context is
     /// dropped, the release is paused, or taken back, and says who drops it.
     pub fn is_right(&self) -> bool {
         match self.trouble.fault {
             None => self.ended_s.is_none(),
             Some((service, "")) => self.ended_s.is_some() && self.said.contains(service),
             Some((service, lane)) => {
-                let named = self.named.as_ref().is_some_and(|(at, of)| (at.as_str(), of.as_str()) == (service, lane));
-                self.is_taken_back && named
+                let wanted = (service, lane, self.trouble.kind);
+                let named =
+                    self.named.as_ref().is_some_and(|(at, of, kind)| (at.as_str(), of.as_str(), *kind) == wanted);
+                self.is_taken_back && named && self.examples > 0
             }
         }
     }
@@ -142,7 +145,9 @@ impl Trial {
             self.failed,
             self.sent,
             if self.is_right() { "right" } else { "WRONG" },
-            self.named.as_ref().map_or_else(|| "-".into(), |(service, lane)| format!("{service} {lane}")),
+            self.named
+                .as_ref()
+                .map_or_else(|| "-".into(), |(service, lane, kind)| format!("{service} {lane} {kind:?}")),
             self.examples,
             self.said,
         )

@@ -35,6 +35,11 @@ impl Arm {
         self.bad = self.bad.saturating_add(other.bad);
     }
 
+    /// Forgets half of them.
+    pub fn halve(&mut self) {
+        (self.n, self.bad) = (self.n / 2, self.bad / 2);
+    }
+
     /// Share of bad requests; 0 without requests.
     pub fn rate(self) -> f64 {
         if self.n == 0 { 0.0 } else { real(self.bad) / real(self.n) }

@@ -68,7 +68,8 @@ pub struct Trial {
     before_age: u64,
     /// When the lane's first request was counted, Unix milliseconds.
     pub first_ms: Option<u64>,
-    /// Begin of the first interval in which the lane broke the objective more often than stable.
+    /// Begin of the first interval in which the lane broke the objective more often than stable, since it last looked
+    /// as good.
     pub first_bad_ms: Option<u64>,
     /// Since when pods that became ready later are forgiven, Unix milliseconds, and how often some were.
     #[serde(skip_serializing_if = "is_default")]
@@ -181,10 +182,19 @@ impl Trial {
             self.keep.step(pair.lane, self.recent.sum().lane, step.allowed);
         }
         self.given_up.add(step.given_up);
-        if compared.lane.bad > 0 && compared.excess() > 0.0 {
-            self.first_bad_ms.get_or_insert(step.from_ms);
-        }
+        let is_bad = compared.lane.bad > 0 && compared.excess() > 0.0;
         self.compare(plan, step, caps);
+        if is_bad {
+            self.first_bad_ms.get_or_insert(step.from_ms);
+        } else if self.looks_good() {
+            self.first_bad_ms = None;
+        }
+    }
+
+    /// Whether nothing speaks against the lane, lately and on the whole: a failure now and then is not the begin of
+    /// trouble.
+    fn looks_good(&self) -> bool {
+        self.recent.sum().excess() <= 0.0 && self.harm() <= 0.0 && self.breach() <= 0.0
     }
 
     /// Whether pods may still be slow, because the lane has just begun or some have just become ready. Pods that come
@@ -215,7 +225,7 @@ impl Trial {
     fn remember(&mut self, stable: Arm, to_ms: u64) {
         let age = to_ms / HALF_LIFE_MS;
         if age > self.before_age {
-            self.before = Arm::new(self.before.n / 2, self.before.bad / 2);
+            self.before.halve();
             self.before_age = age;
         }
         self.before.add(stable);
@@ -286,9 +296,7 @@ impl Trial {
         }
         let is_bad = !objective.is_kept_by(lane);
         self.windows.close(is_bad);
-        if is_bad {
-            self.first_bad_ms.get_or_insert(interval.from_ms);
-        }
+        self.first_bad_ms = is_bad.then(|| self.first_bad_ms.unwrap_or(interval.from_ms));
         if let Some(stable) = stable {
             self.stable_windows.close(!objective.is_kept_by(stable));
         }

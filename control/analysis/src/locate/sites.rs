@@ -35,12 +35,19 @@ pub struct Site {
     pub cut_off: u64,
 }
 
+/// Time in which half of the counts are forgotten, in milliseconds: what a service has failed in an hour, as little as
+/// it is allowed to, is more than what another one fails in the seconds until it is found.
+const HALF_LIFE_MS: u64 = 60_000;
+/// What is known to be somebody's own explains at least this share of what failed, or it is somebody else's.
+const EXPLAINED: f64 = 0.25;
+
 /// Where failures come from: both sides' counts by service, of the lane and of stable, and who calls
 /// whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sites {
-    pub(super) lane: BTreeMap<String, Site>,
+    age: u64,
+    lane: BTreeMap<String, Site>,
     stable: BTreeMap<String, Site>,
     /// Services by the services they call.
     calls: BTreeMap<String, BTreeSet<String>>,
@@ -56,6 +63,8 @@ struct Blame<'a> {
     given_up: f64,
     /// Calls without an answer, whoever ended them first.
     ended: f64,
+    /// Failures that its callers saw, whosever they are.
+    seen: f64,
 }
 
 // === impl Blame ===
@@ -76,10 +85,23 @@ impl Blame<'_> {
     }
 }
 
+// === impl Site ===
+
+impl Site {
+    fn halve(&mut self) {
+        self.called.halve();
+        let Self { called: _, unanswered, arrived, own, downstream, unknown, given_up, cut_off } = self;
+        for count in [unanswered, arrived, own, downstream, unknown, given_up, cut_off] {
+            *count /= 2;
+        }
+    }
+}
+
 // === impl Sites ===
 
 impl Sites {
     pub(crate) fn observe(&mut self, plan: &Plan, interval: &Interval) {
+        self.forget(interval.to_ms / HALF_LIFE_MS);
         for (cell, tally) in &interval.cells {
             let Some(site) = self.site(plan, &cell.service, &cell.lane) else { continue };
             if cell.cohort != Cohort::Fallback {
@@ -107,6 +129,15 @@ impl Sites {
         }
     }
 
+    fn forget(&mut self, age: u64) {
+        if self.age != 0 && age > self.age {
+            self.lane.values_mut().chain(self.stable.values_mut()).for_each(Site::halve);
+            self.users.lane.halve();
+            self.users.stable.halve();
+        }
+        self.age = age;
+    }
+
     fn site(&mut self, plan: &Plan, service: &str, lane: &str) -> Option<&mut Site> {
         let sites = if lane == plan.lane {
             &mut self.lane
@@ -123,9 +154,16 @@ impl Sites {
     /// Whoever waits for a call that hangs may be given up as well; and it seems to fail by itself where it
     /// answers before its proxy sees the call end, or no trace tells the two together. Of about as many, those
     /// furthest below are meant.
+    ///
+    /// Nobody where that explains little of what failed: then the proxies of whoever it was have not been read yet, and
+    /// what others fail now and then is all that is known.
     pub(super) fn guilty(&self) -> Option<(&str, FaultKind)> {
         let blames: Vec<Blame<'_>> = self.lane.iter().map(|(service, site)| self.blame(service, site)).collect();
-        let most = blames.iter().max_by(|a, b| a.total().total_cmp(&b.total())).filter(|most| most.total() >= 1.0)?;
+        let most = blames.iter().max_by(|a, b| a.total().total_cmp(&b.total()))?;
+        let seen = blames.iter().map(|blame| blame.seen).fold(0.0, f64::max);
+        if most.total() < f64::max(1.0, EXPLAINED * seen) {
+            return None;
+        }
         let mut found = most;
         for hanging in blames.iter().filter(|blame| blame.given_up.max(blame.ended) >= most.total() / 2.0) {
             if self.reaches(found.service, hanging.service) {
@@ -152,6 +190,7 @@ impl Sites {
         let unanswered = |site: &Site| site.unanswered.min(unseen(site));
         Blame {
             service,
+            seen: beyond(site.called.bad, base.called.bad),
             own: beyond(site.own, base.own).max(0.0),
             silent: beyond(unanswered(site), unanswered(&base)).max(0.0),
             given_up: self.ended(site, &base, |site| site.given_up, site.cut_off),

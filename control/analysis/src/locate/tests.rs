@@ -160,18 +160,92 @@ fn a_version_that_hangs_is_named_where_its_callers_make_up_for_it() {
 /// What the last service's own proxies count comes later than what those above it do.
 #[test]
 fn a_caller_is_not_named_for_failures_that_came_from_below_while_nobody_below_has_reported() {
-    let handed_on = Hop { downstream: 4, ..FINE };
+    // Also where it has failed once by itself.
+    for fails_once in [false, true] {
+        let (plan, mut evidence) = (plan(), Evidence::default());
+        for at in 0..20 {
+            let handed_on = Hop { downstream: 4, own: u64::from(fails_once && at == 5), ..FINE };
+            // The page of whoever calls it is older than that of the first one.
+            let failed = Hop { own: u64::from(at % 4 == 3), ..FINE };
+            let mut interval = second(at, Side { hops: [handed_on, FINE, failed], ..QUIET }, QUIET);
+            interval.inbound.remove(&("orders".to_owned(), "canary".to_owned()));
+            evidence.observe(&plan, &interval);
+        }
+        let fault = evidence.verdict(&plan, 20_000).fault.unwrap();
+        assert_eq!((fault.service.as_str(), fault.kind), ("orders", FaultKind::Own), "{fails_once}");
+    }
+}
+
+/// A chain whose front tells of one failure that it knows nothing of, among many from below.
+#[test]
+fn a_service_with_one_failure_of_its_own_by_chance_is_not_named_for_being_furthest_below() {
     let (plan, mut evidence) = (plan(), Evidence::default());
     for at in 0..20 {
-        // The caller's page is older than the one before it.
-        let failed = Hop { own: u64::from(at % 4 == 3), ..FINE };
-        let lane = Side { hops: [handed_on, FINE, failed], ..QUIET };
-        let mut interval = second(at, lane, QUIET);
+        let handed_on = Hop { downstream: 4, ..FINE };
+        let by_chance = Hop { own: u64::from(at == 3), ..FINE };
+        let mut interval = second(at, Side { hops: [handed_on, handed_on, by_chance], ..QUIET }, QUIET);
+        // Cart's own proxies have not told anything, and the front cannot say of all whence they came.
+        interval.inbound.remove(&("cart".to_owned(), "canary".to_owned()));
         interval.inbound.remove(&("orders".to_owned(), "canary".to_owned()));
+        let front = interval.inbound.get_mut(&("front".to_owned(), "canary".to_owned())).unwrap();
+        if at == 4 {
+            (front.downstream, front.unknown) = (front.downstream - 1, 1);
+        }
         evidence.observe(&plan, &interval);
     }
     let fault = evidence.verdict(&plan, 20_000).fault.unwrap();
+    assert_eq!(fault.service, "cart");
+}
+
+/// Ten minutes of what is tolerated are more failures than the seconds of a new fault.
+#[test]
+fn what_fails_now_is_named_and_not_what_has_failed_a_little_for_long() {
+    let (plan, mut evidence) = (plan(), Evidence::default());
+    let busy = Hop { requests: 100, ..FINE };
+    let good = Side { hops: [busy; 3], ..QUIET };
+    let tolerated = |at: u64, downstream| {
+        let own = u64::from(at.is_multiple_of(4));
+        Side { hops: [Hop { downstream: own + downstream, ..busy }, Hop { own, downstream, ..busy }, busy], ..QUIET }
+    };
+    (0..600).for_each(|at| evidence.observe(&plan, &second(at, tolerated(at, 0), good)));
+    assert_ne!(evidence.verdict(&plan, 600_000).outcome, crate::Outcome::Fail);
+    let failed = (600..700).find_map(|at| {
+        let mut lane = tolerated(at, 20);
+        lane.hops[2].own = 20;
+        evidence.observe(&plan, &second(at, lane, good));
+        let verdict = evidence.verdict(&plan, (at + 1) * 1000);
+        verdict.fault.filter(|_| verdict.outcome == crate::Outcome::Fail)
+    });
+    let fault = failed.unwrap();
     assert_eq!((fault.service.as_str(), fault.kind), ("orders", FaultKind::Own));
+    assert_eq!(fault.first_bad_ms, 600_000);
+}
+
+/// Two objectives: everybody breaks the first one, in stable too.
+#[test]
+fn the_objective_that_failed_says_who_is_slow() {
+    let latency = |over_ms: u32, at_least| Objective {
+        name: format!("at most {over_ms} ms"),
+        kind: ObjectiveKind::Latency { over_ms, at_least },
+    };
+    let objectives = vec![latency(100, 0.5), latency(2_000, 0.99)];
+    let services = CHAIN.map(|name| ServicePlan { service: name.into(), objectives: objectives.clone() });
+    let plan = Plan { warm_up_ms: 0, ..Plan::new("canary", services.to_vec()).unwrap() };
+    let mut evidence = Evidence::default();
+    for at in 0..60 {
+        let mut interval = second(at, QUIET, QUIET);
+        for (cell, tally) in &mut interval.cells {
+            let is_slow = cell.lane == "canary" && cell.service != "orders";
+            let very_slow = if is_slow { 4 } else { 0 };
+            // The last service is quick, and slower than stable's by a little at the lower cut-off only.
+            let slow = if cell.lane == STABLE { 4 } else { 3 };
+            tally.slow = [(100, slow.max(very_slow)), (2_000, very_slow)].into();
+        }
+        evidence.observe(&plan, &interval);
+    }
+    let verdict = evidence.verdict(&plan, 60_000);
+    let fault = verdict.fault.unwrap_or_else(|| panic!("{}", verdict.reason));
+    assert_eq!((fault.service.as_str(), fault.objective.as_str()), ("cart", "at most 2000 ms"));
 }
 
 /// Nobody in the release is below it: what it calls is none of its members.

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use graylane_analysis::Outcome;
+use graylane_analysis::{FaultKind, Outcome};
 
 use super::{of, took};
 use crate::app::Seen;
@@ -77,8 +77,9 @@ async fn failing(stage: &mut Stage, console: &mut Console) -> Result<()> {
     let failure = status.failure.as_ref();
     let fault = failure.and_then(|failure| failure.fault.as_ref());
     let named = fault.map_or("nobody".into(), |fault| format!("{} {} ({:?})", fault.service, fault.lane, fault.kind));
-    let right = fault.is_some_and(|fault| fault.service == "orders.shop" && fault.lane == "canary");
-    console.check(right, "a release that fails: who is named", named, "orders.shop canary");
+    let wanted = ("orders.shop", "canary", FaultKind::Own);
+    let right = fault.is_some_and(|fault| (fault.service.as_str(), fault.lane.as_str(), fault.kind) == wanted);
+    console.check(right, "a release that fails: who is named, and for what", named, "orders.shop canary (Own)");
     let traces = fault.map(|fault| fault.traces.as_slice()).unwrap_or_default();
     let failed = traces.iter().filter(|trace| tally.failed_traces.contains(*trace)).count();
     let figure = of(failed, traces.len());
