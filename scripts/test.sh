@@ -91,7 +91,9 @@ stage_prometheus() {
   components=$(scripts/components.sh prometheus)
   envoy=$(scripts/envoy.sh newest)
   cargo build --workspace --lib --bins --tests
-  PROMETHEUS_BIN=$components/bin/prometheus ENVOY_BIN=$envoy cargo test --workspace --test prometheus
+  # They wait for windows of half a minute, and do little else.
+  PROMETHEUS_BIN=$components/bin/prometheus ENVOY_BIN=$envoy RUST_TEST_THREADS=${RUST_TEST_THREADS:-4} \
+    cargo test --workspace --test prometheus
 }
 
 about_wasm_core() { echo "the policy core on wasm32-unknown-unknown, under node"; }
