@@ -3,6 +3,8 @@
 #
 #   scripts/test.sh [STAGE...]      the stages are listed in STAGES, and run in that order
 #
+# What the stages api and envoy measure is shown as a table at their end, and kept in target/bench/STAGE.json.
+#
 # Cargo is always called for the whole workspace, so that every stage shares one set of compiled
 # dependencies: naming single packages would select other features and compile them again.
 set -euo pipefail
@@ -32,6 +34,17 @@ run_stage() {
   printf -- '--- %s took %d s\n' "$1" $((SECONDS - began))
 }
 
+# with_figures STAGE COMMAND...: shows and keeps what the tests of a command measure, also where one fails.
+with_figures() {
+  local stage=$1 lines=$ROOT/target/bench/$1.jsonl result=0
+  shift
+  mkdir -p "$ROOT/target/bench"
+  rm -f "$lines"
+  GRAYLANE_FIGURES=$lines "$@" || result=$?
+  [ ! -s "$lines" ] || python3 scripts/figures.py "$lines" "$ROOT/target/bench/$stage.json"
+  return $result
+}
+
 about_fmt() { echo "formatting"; }
 stage_fmt() { cargo fmt --all --check; }
 
@@ -57,10 +70,11 @@ integration_tests() {
     grep -o '"kind":\["test"\],"crate_types":\["bin"\],"name":"[^"]*"' | sed 's/.*"name":"//; s/"$//'
 }
 
-about_api() { echo "schemathesis against the live analysis API"; }
+about_api() { echo "schemathesis against the live analysis API, and how fast it answers"; }
 stage_api() {
   cargo build --workspace --lib --bins --tests
   scripts/test-api.sh
+  with_figures api cargo test --workspace --test api an_answer_under_load
 }
 
 about_doc() { echo "examples in the documentation"; }
@@ -108,7 +122,8 @@ stage_envoy() {
   oldest=$(scripts/envoy.sh oldest)
   cargo build --workspace --lib --bins --tests
   # More tests at once than cores: most of them wait for an Envoy or for time to pass.
-  ENVOY_BIN=$newest ENVOY_OLDEST_BIN=$oldest RUST_TEST_THREADS=$((2 * $(nproc))) cargo test --workspace --test envoy
+  ENVOY_BIN=$newest ENVOY_OLDEST_BIN=$oldest RUST_TEST_THREADS=$((2 * $(nproc))) \
+    with_figures envoy cargo test --workspace --test envoy
 }
 
 about_fuzz() { echo "a short run of every fuzz target"; }
