@@ -41,7 +41,8 @@ pub struct AnalysisSpec {
     pub deadline: Span,
     /// Share of a lane's requests that stable may serve in its place, where the member has that lane.
     pub fallbacks: Weight,
-    /// Share of the calls with a lane that have to keep it on their way through a workload.
+    /// Share of the calls with a lane that have to keep it on their way through a workload. A version may also call less
+    /// often than stable, so the release is paused at about six tenths of this share.
     pub integrity: Weight,
 }
 
