@@ -51,7 +51,8 @@ spec:
     - name: orders created
       query: sum(rate(app_work_done_total{service="orders",$lane}[10s])) / sum(rate(app_requests_total{service="orders",$lane}[10s]))
       atLeast: '0.95'
-  promotion: {strategy: manual}
+  # How a release is watched after its last step is told elsewhere.
+  promotion: {strategy: manual, bake: 5s}
 "#;
 
 /// The chain with its Prometheus.
