@@ -1,4 +1,5 @@
 use graylane::build::{Side, Version};
+use graylane::engine::request::Verb;
 use graylane::engine::seen::Replicas;
 use graylane::engine::status::{Phase, WaitReason};
 
@@ -185,4 +186,22 @@ fn a_filter_that_crashed_gets_its_config_again_but_not_without_end() {
     }
     let writes = story.world.lock().writes - before;
     assert!((2..=5).contains(&writes), "{writes} writes in 20 s");
+}
+
+/// Its worker may use the lane still, though the lane is gone.
+#[test]
+fn a_filter_that_stays_behind_on_the_way_back_gets_its_config_again() {
+    let mut story = Story::of(TWO_STEPS);
+    story.until("the first wait", |status| status.phase == Phase::Paused);
+    story.wait(1_000);
+    story.world.lock().proxies.get_mut("gateway-1").unwrap().cut = true;
+    story.world.ask("summer", Verb::Abort);
+    story.wait(1_000);
+    assert_eq!(story.status().phase, Phase::RollingBack);
+    let before = story.world.lock().writes;
+    story.world.lock().proxies.get_mut("orders-canary").unwrap().crashed = true;
+    story.wait(200);
+    assert!(!story.world.lock().proxies["orders-canary"].crashed, "{}", story.status().message);
+    assert_eq!(story.world.lock().writes - before, 1);
+    assert_eq!(story.status().phase, Phase::RollingBack, "the gateway is waited for all the same");
 }

@@ -128,7 +128,9 @@ impl Trial {
                 let wanted = (service, lane, self.trouble.kind);
                 let named =
                     self.named.as_ref().is_some_and(|(at, of, kind)| (at.as_str(), of.as_str(), *kind) == wanted);
-                self.is_taken_back && named && self.examples > 0
+                // Where no caller has a version in the lane, nothing that failed above is the lane's.
+                let has_examples = self.examples > 0 || self.trouble.is_alone;
+                self.is_taken_back && named && has_examples
             }
         }
     }

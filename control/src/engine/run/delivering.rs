@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::Millis;
 use super::super::documents::{self, Basis};
 use super::super::seams::{Delivery, Ground, Object, Place, SeamError, Store};
-use super::super::status::{Exposure, Phase};
+use super::super::status::{Exposure, Phase, Status};
 use super::{Engine, Pass};
 
 /// What was checked, by namespace, and the namespaces of which something was refused.
@@ -55,9 +55,11 @@ impl<S: Store, D: Delivery, G: Ground> Engine<S, D, G> {
         memory.known = Some(Arc::clone(object));
     }
 
-    /// Filters that crashed get their config again, as often as is safe.
+    /// Filters that crashed get their config again, as often as is safe: also one that stayed behind when lanes were
+    /// taken away, and may use them still.
     pub(super) fn heal(&mut self, objects: &[Arc<Object>], now: Millis, pass: &mut Pass) {
-        let shown = objects.iter().filter(|object| object.status.exposure != Exposure::Absent);
+        let waits = |status: &Status| status.phase == Phase::RollingBack || status.is_leaving();
+        let shown = objects.iter().filter(|one| one.status.exposure != Exposure::Absent || waits(&one.status));
         let wounded = shown.filter_map(|object| object.spec.as_ref().ok()).flat_map(|one| self.ground.wounded(one));
         for namespace in self.healing.due(&wounded.collect(), now) {
             self.delivery.renew(&namespace);
