@@ -17,6 +17,7 @@ pub mod drain;
 #[cfg(any(test, feature = "fake"))]
 #[allow(clippy::indexing_slicing)]
 pub mod fake;
+pub mod force;
 pub mod host;
 pub mod meter;
 pub mod named;

@@ -142,6 +142,11 @@ impl<H: Host> Active<H> {
         self.host.set_tick_ms(roster::FIRST_TICK_MS);
     }
 
+    /// A stream began on this document though another one is in force. Its lane may be gone: [`Self::linger`] looks.
+    pub fn keep_ticking(&self) {
+        self.host.set_tick_ms(roster::TICK_MS);
+    }
+
     /// One tick of a document in whose place another one is in force, or none. It speaks for the VM no more,
     /// and is only ticked on while calls may have to be closed whose lane is gone. `root` is its own context.
     pub fn linger(&self, root: u32, in_force: Option<&Policy>) {

@@ -16,6 +16,7 @@ mod hostile;
 mod hostile_input;
 mod hot_reload;
 mod labels;
+mod late_streams;
 mod local_folder;
 mod local_heals;
 mod local_runs;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Proxy, document, stat};
 use crate::fake::{FakeHost, Shared};
+use crate::force::InForce;
 use crate::root::configure;
 
 fn of_generation(generation: u64) -> Value {
@@ -63,6 +64,66 @@ fn a_document_that_comes_back_counts_as_the_newest() {
     assert_ne!(first.host.tick_ms.get(), 0);
     first.active.tick(1);
     assert_eq!(first.metric(&stat("graylane_config_generation{role=gateway}")), 7);
+}
+
+/// The proxy of one VM, seconds after `before` was configured there.
+fn later(before: &Proxy, seconds: u64, generation: u64) -> Proxy {
+    let next = Proxy::on(Rc::clone(&before.host.shared), &of_generation(generation), &[]);
+    next.host.now_ns.set(before.host.now_ns.get() + seconds * 1_000_000_000);
+    next
+}
+
+#[test]
+fn a_request_that_still_meets_the_document_before_brings_it_back_no_more() {
+    let old = Proxy::new(&of_generation(7));
+    let new = later(&old, 60, 8);
+    let mut in_force = InForce::new();
+    in_force.configured(1, &old.active);
+    in_force.configured(2, &new.active);
+    old.active.retire();
+    old.host.now_ns.set(new.host.now_ns.get() + 1_000_000);
+    in_force.begins(1, &old.active);
+    assert!(in_force.has(2, &new.active) && !in_force.has(1, &old.active), "no request may ever come to the new one");
+    assert_ne!(old.host.tick_ms.get(), 0, "should that request's lane be gone, somebody has to look");
+}
+
+#[test]
+fn a_document_pushed_again_is_in_force_with_its_first_new_stream() {
+    let old = Proxy::new(&of_generation(7));
+    let new = later(&old, 60, 8);
+    let mut in_force = InForce::new();
+    in_force.configured(1, &old.active);
+    in_force.configured(2, &new.active);
+    old.active.retire();
+    old.host.now_ns.set(new.host.now_ns.get() + 3_000_000_000);
+    in_force.begins(1, &old.active);
+    assert!(in_force.has(1, &old.active));
+    assert_ne!(old.host.tick_ms.get(), 0, "it speaks again");
+}
+
+#[test]
+fn roles_of_one_vm_leave_each_other_their_places() {
+    let (inbound, outbound) = (Proxy::new(&document("inbound")), Proxy::new(&document("outbound")));
+    let mut in_force = InForce::new();
+    in_force.configured(1, &inbound.active);
+    in_force.configured(2, &outbound.active);
+    assert!(in_force.has(1, &inbound.active) && in_force.has(2, &outbound.active));
+    drop(outbound.active);
+    in_force.begins(3, &inbound.active);
+    assert!(in_force.has(1, &inbound.active));
+}
+
+#[test]
+fn where_the_last_document_is_gone_another_one_is_in_force_at_once() {
+    let old = Proxy::new(&of_generation(7));
+    let new = later(&old, 60, 8);
+    let mut in_force = InForce::new();
+    in_force.configured(1, &old.active);
+    in_force.configured(2, &new.active);
+    old.host.now_ns.set(new.host.now_ns.get());
+    drop(new.active);
+    in_force.begins(1, &old.active);
+    assert!(in_force.has(1, &old.active));
 }
 
 #[test]
