@@ -16,6 +16,7 @@ fn smoke_a_release_moves_its_users_and_becomes_stable_without_a_failed_request()
     // Acknowledged is what every worker of every Envoy runs: here each has two.
     bed::tell(&Bed::mesh().workers(2), |bed| {
         let control = Control::of_shop(bed)?;
+        pods_end_gently(bed)?;
         bed.apply(SUMMER)?;
         let begun = until_paused_at(bed, "canary=5%")?;
         ensure!(begun["proxies"]["acknowledged"] == PROXIES.len(), "{}", begun["proxies"]);
