@@ -24,10 +24,10 @@ main() {
     '' | 0 | no)
       GRAYLANE_PROBE=$(scripts/build-bench-modules.sh)/probe.wasm
       export GRAYLANE_PROBE
+      # A mesh is a dozen processes and more: one at a time on two cores, or what is measured is the machine.
+      export RUST_TEST_THREADS=${RUST_TEST_THREADS:-1}
       ;;
   esac
-  # A mesh is a dozen processes and more: one at a time on two cores, or what is measured is the machine.
-  export RUST_TEST_THREADS=${RUST_TEST_THREADS:-1}
   mkdir -p "$ROOT/target/bench"
   rm -f "$GRAYLANE_FIGURES"
   local result=0
