@@ -16,6 +16,7 @@ pub mod routes;
 pub mod stanza;
 pub mod stop;
 pub mod types;
+pub mod unserved;
 mod wasmplugin;
 
 #[cfg(test)]

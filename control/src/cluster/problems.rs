@@ -94,6 +94,9 @@ fn of_service(world: &World, release: &Release, path: &str, service: &str, findi
             "name a Kubernetes service of the release's namespace".into(),
         );
     }
+    if let Some(why) = world.unserved(namespace, service) {
+        return add(why, "use sidecars for the workloads of a release, or leave the service out".into());
+    }
     let pods = world.pods_of(namespace, service);
     if pods.is_empty() {
         return add(format!("service `{service}` has no pods"), "start its workload, or leave the service out".into());
@@ -174,6 +177,38 @@ mod tests {
             "spec.carriers[0]: there is no service `web` in namespace shop",
         ];
         assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn ambient_pods_and_waypoints_are_refused_however_their_objects_came() {
+        let with = |pod_labels: serde_json::Value, annotations: serde_json::Value, service: serde_json::Value| {
+            let mut objects = orders(&[]);
+            let mut labels = json!({"app": "orders", "graylane.io/enabled": "true"});
+            labels.as_object_mut().unwrap().extend(pod_labels.as_object().unwrap().clone());
+            let mut pod = (*pod("a", labels)).clone();
+            pod.metadata.annotations = serde_json::from_value(annotations).unwrap();
+            objects.pods = vec![pod.into()];
+            let mut orders = (*objects.services[0]).clone();
+            orders.metadata.labels = serde_json::from_value(service).unwrap();
+            objects.services[0] = orders.into();
+            let found = of(&World::new(objects), &release(""));
+            found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let none = || json!({});
+        assert_eq!(with(none(), none(), none()), "");
+        assert_eq!(with(json!({"istio.io/use-waypoint": "none"}), none(), none()), "");
+        let mend = "use sidecars for the workloads of a release, or leave the service out";
+        for (said, why) in [
+            (
+                with(json!({"istio.io/dataplane-mode": "ambient"}), none(), none()),
+                "pod a of `orders` is in ambient mode",
+            ),
+            (with(none(), json!({"ambient.istio.io/redirection": "enabled"}), none()), "is in ambient mode"),
+            (with(json!({"istio.io/use-waypoint": "way"}), none(), none()), "is behind the waypoint way"),
+            (with(none(), none(), json!({"istio.io/use-waypoint": "way"})), "`orders` is behind the waypoint way"),
+        ] {
+            assert!(said.contains(why) && said.contains("spec.members[0].service: ") && said.ends_with(mend), "{said}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::argo::HASH;
 use crate::engine::seen::Replicas;
 use crate::istio::network::Network;
 use crate::istio::types::service_host;
+use crate::istio::unserved::{self, REDIRECTION, is_ambient, is_redirected};
 use crate::release::STABLE;
 
 /// Labels, as objects have them.
@@ -136,6 +137,19 @@ impl World {
         here.filter(|pod| contains(pod.labels(), &selector) && !is_ending(pod)).cloned().collect()
     }
 
+    /// Why a service is not served: Istio's other data planes have no sidecars, or a proxy between them that has no
+    /// filter. A pod shows too that its namespace is in ambient mode.
+    pub fn unserved(&self, namespace: &str, service: &str) -> Option<String> {
+        let pods = self.pods_of(namespace, service);
+        if let Some(pod) = pods.iter().find(|pod| is_ambient(pod.labels()) || is_redirected(pod.annotations())) {
+            return Some(format!("pod {} of `{service}` is in ambient mode: {}", pod.name_any(), unserved::AMBIENT));
+        }
+        let own = self.services.get(&(namespace.into(), service.into()))?;
+        let of_pods = pods.iter().find_map(|pod| unserved::waypoint(pod.labels()));
+        let name = unserved::waypoint(own.labels()).or(of_pods)?;
+        Some(format!("`{service}` is behind the waypoint {name}: {}", unserved::WAYPOINT))
+    }
+
     /// The version of a service in a lane: its ready endpoints, and the replicas its workloads want.
     /// Nothing without such a subset, and nothing of a lane while Argo Rollouts points its subset at what is
     /// stable: that is no other version.
@@ -222,9 +236,9 @@ pub fn is_ending(pod: &Pod) -> bool {
 /// Keeps of a pod only what is read here: there may be very many.
 pub fn trim_pod(pod: &mut Pod) {
     super::cache::trim_fields(pod);
-    let prometheus = |name: &String| name.starts_with("prometheus.io/");
+    let is_read = |name: &str| name.starts_with("prometheus.io/") || name == REDIRECTION;
     if let Some(annotations) = &mut pod.metadata.annotations {
-        annotations.retain(|name, _| prometheus(name));
+        annotations.retain(|name, _| is_read(name));
     }
     if let Some(spec) = &mut pod.spec {
         let all = spec.containers.drain(..).chain(spec.init_containers.take().into_iter().flatten());

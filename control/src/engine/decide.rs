@@ -157,10 +157,7 @@ impl Machine<'_> {
         self.answer_abort();
         match self.status.phase {
             Phase::Pending | Phase::Invalid => {
-                if self.status.phase != Phase::Invalid {
-                    self.note("Invalid", findings.to_string());
-                }
-                self.status.phase = Phase::Invalid;
+                self.is_invalid(findings.to_string());
                 self.status.waiting = None;
             }
             Phase::RollingBack if self.begins_rollback => {}
@@ -169,13 +166,18 @@ impl Machine<'_> {
         }
     }
 
+    /// It cannot begin. Who mends one thing hears of the next.
+    fn is_invalid(&mut self, why: String) {
+        let told = self.status.history.iter().rev().find(|entry| entry.reason == "Invalid");
+        if self.status.phase != Phase::Invalid || told.is_none_or(|entry| entry.message != why) {
+            self.note("Invalid", why);
+        }
+        self.status.phase = Phase::Invalid;
+    }
+
     fn begin(&mut self, release: &Release) {
         if !self.seen.problems.is_empty() {
-            if self.status.phase != Phase::Invalid {
-                self.note("Invalid", Findings(self.seen.problems.clone()).to_string());
-            }
-            self.status.phase = Phase::Invalid;
-            return;
+            return self.is_invalid(lines(&self.seen.problems));
         }
         self.status.phase = Phase::Pending;
         if let Some(unasked) = &self.seen.unasked {

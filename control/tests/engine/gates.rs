@@ -166,6 +166,13 @@ fn nothing_moves_while_a_route_is_missing() {
     assert_eq!(story.status().phase, Phase::Invalid);
     assert!(story.status().message.contains("no route for lane"), "{}", story.status().message);
     assert!(story.world.lock().groups("istio-ingress", Side::Gateway).is_empty());
+    let next = "service `orders` has no pods";
+    story.world.lock().problems[0].message = next.into();
+    story.wait(10_000);
+    let status = story.status();
+    assert!(status.message.contains(next) && !status.message.contains("no route"), "{}", status.message);
+    let told = status.history.iter().filter(|entry| entry.reason == "Invalid").count();
+    assert_eq!(told, 2, "each once: {:?}", status.history);
     story.world.lock().problems.clear();
     story.until_weight("canary=5%");
 }

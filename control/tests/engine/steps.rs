@@ -78,6 +78,9 @@ fn a_mended_release_goes_on_by_itself() {
     let status = story.until_phase(Phase::Invalid);
     assert!(status.message.contains("spec.steps[2].weight"), "{}", status.message);
     assert!(story.world.lock().course.iter().all(|weights| weights.is_empty()));
+    story.world.edit("summer", &TWO_STEPS.replace("weight: 5%", "weight: 700%"));
+    let status = story.until("the other mistake", |status| status.message.contains("spec.steps[0].weight"));
+    assert!(status.phase == Phase::Invalid && !status.message.contains("spec.steps[2]"), "{}", status.message);
     story.world.edit("summer", TWO_STEPS);
     story.until_weight("canary=5%");
 }

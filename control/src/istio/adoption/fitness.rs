@@ -3,6 +3,7 @@
 use super::{Facts, Labels, Wish};
 use crate::istio::OPT_IN;
 use crate::istio::config::Emitter;
+use crate::istio::unserved::{self, is_ambient};
 use crate::release::finding::Finding;
 
 /// What is wrong with installing in this namespace as wished.
@@ -32,13 +33,13 @@ fn kind(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {
     }
     if is_ambient(&facts.labels) || facts.pods.iter().any(|pod| is_ambient(&pod.labels)) {
         refuse(
-            "is in ambient mode (istio.io/dataplane-mode): its pods have no sidecar that could run the filter".into(),
+            format!("is in ambient mode (istio.io/dataplane-mode): {}", unserved::AMBIENT),
             "use sidecars for the workloads of a release, or leave the namespace out".into(),
         );
     }
     if let Some(what) = waypoint(facts) {
         refuse(
-            format!("{what}: filters are not put into waypoints yet"),
+            format!("{what}: {}", unserved::WAYPOINT),
             "use sidecars for the workloads of a release, or leave the namespace out".into(),
         );
     }
@@ -54,10 +55,8 @@ fn kind(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) {
 /// Who is served by a waypoint. The label of the namespace is that of everything in it; a service and a pod may have
 /// one of their own.
 fn waypoint(facts: &Facts) -> Option<String> {
-    let used = |labels: &Labels| labels.get("istio.io/use-waypoint").filter(|name| *name != "none").cloned();
-    let is_one = |labels: &Labels| {
-        labels.get("gateway.networking.k8s.io/gateway-class-name").is_some_and(|class| class == "istio-waypoint")
-    };
+    let used = |labels: &Labels| unserved::waypoint(labels).map(str::to_owned);
+    let is_one = |labels: &Labels| unserved::is_waypoint(labels);
     let of_all = used(&facts.labels).or_else(|| Some(facts.pods.iter().find(|pod| is_one(&pod.labels))?.name.clone()));
     if let Some(name) = of_all {
         return Some(format!("sends its traffic through the waypoint {name}"));
@@ -129,8 +128,4 @@ fn emitter(wish: &Wish, facts: &Facts, refuse: &mut impl FnMut(String, String)) 
             "give the gateways a namespace of their own, or use the EnvoyFilter emitter".into(),
         );
     }
-}
-
-fn is_ambient(labels: &Labels) -> bool {
-    labels.get("istio.io/dataplane-mode").is_some_and(|mode| mode == "ambient")
 }
