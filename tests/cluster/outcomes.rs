@@ -148,6 +148,39 @@ fn a_release_that_would_write_to_the_root_namespace_is_refused_before_anything_i
     });
 }
 
+#[test]
+fn services_of_other_data_planes_of_istio_are_refused_until_they_have_sidecars() {
+    bed::tell(&Bed::cluster(), |bed| {
+        let _controller = controller(bed)?;
+        for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
+            let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
+            bed.apply(&bed.graylane(&words)?.stdout)?;
+        }
+        let pod = bed.kubectl(&["get", "pods", "-n", "shop", "-l", "app=orders", "-o", "name"])?.stdout;
+        let pod = pod.lines().next().context("a pod")?.to_owned();
+        bed.kubectl(&["label", "service", "orders", "-n", "shop", "istio.io/use-waypoint=way"])?;
+        bed.apply(&release("summer", &json!({})).to_string())?;
+        let invalid = |words: &str| {
+            until(bed, "summer", words, |status| {
+                let message = condition(status, "Valid")?["message"].clone();
+                let said = message.as_str().is_some_and(|text| text.contains(words) && text.contains("; use sidecars"));
+                Ok(status["phase"] == "Invalid" && said)
+            })
+        };
+        invalid(
+            "spec.members[0].service: `orders` is behind the waypoint way: filters are not put into waypoints yet",
+        )?;
+        bed.kubectl(&["annotate", "-n", "shop", &pod, "ambient.istio.io/redirection=enabled"])?;
+        invalid("of `orders` is in ambient mode: its pods have no sidecar that could run the filter")?;
+        let written = bed.kubectl(&["get", "envoyfilters", "-A", "-o", "name"])?.stdout;
+        ensure!(written.is_empty(), "written for a release that cannot move: {written}");
+        bed.kubectl(&["annotate", "-n", "shop", &pod, "ambient.istio.io/redirection-"])?;
+        bed.kubectl(&["label", "service", "orders", "-n", "shop", "istio.io/use-waypoint-"])?;
+        until(bed, "summer", "it is taken", |status| Ok(condition(status, "Valid")?["status"] == "True"))?;
+        Ok(())
+    });
+}
+
 /// A controller beside an application of one service in two versions, without routes.
 fn controller(bed: &Bed) -> Result<Part> {
     bed.apply(&manifest()?)?;
