@@ -156,10 +156,7 @@ impl Machine<'_> {
         self.note_unready(self.seen.versions.keys().cloned());
         self.answer_abort();
         match self.status.phase {
-            Phase::Pending | Phase::Invalid => {
-                self.is_invalid(findings.to_string());
-                self.status.waiting = None;
-            }
+            Phase::Pending | Phase::Invalid => self.is_invalid(findings.to_string()),
             Phase::RollingBack if self.begins_rollback => {}
             Phase::RollingBack => self.finish_rollback(None),
             _ => {}
@@ -173,6 +170,7 @@ impl Machine<'_> {
             self.note("Invalid", why);
         }
         self.status.phase = Phase::Invalid;
+        self.status.waiting = None;
     }
 
     fn begin(&mut self, release: &Release) {
