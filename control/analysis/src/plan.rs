@@ -103,7 +103,8 @@ pub struct Plan {
     pub horizon_ms: u64,
     /// Share of a service's lane requests that may be served by stable instead; default 0.05.
     pub fallback_budget: f64,
-    /// Share of a workload's lane calls that must keep the lane; default 0.95.
+    /// Share of a workload's lane calls that must keep the lane, by what stable's calls lead one to expect; default 0.55,
+    /// because a new version may call less often than the old one, which looks the same.
     pub integrity_floor: f64,
     /// Whether a lane that gets far less than its weight counts as broken routing; the default. Not where sidecars choose
     /// and send what has no unit to stable: that is among what they could have put into the lane.
@@ -136,7 +137,7 @@ impl Default for Plan {
             silence_ms: 3_000,
             horizon_ms: 0,
             fallback_budget: 0.05,
-            integrity_floor: 0.95,
+            integrity_floor: 0.55,
             expects_share: true,
             ramp_budget: 0.01,
             ramp_start: 100,

@@ -41,8 +41,8 @@ pub struct AnalysisSpec {
     pub deadline: Span,
     /// Share of a lane's requests that stable may serve in its place, where the member has that lane.
     pub fallbacks: Weight,
-    /// Share of the calls with a lane that have to keep it on their way through a workload. A version may also call less
-    /// often than stable, so the release is paused at about six tenths of this share.
+    /// Share of the calls with a lane that have to keep it on their way through a workload, by what stable's calls lead one
+    /// to expect. A version may also call less often than stable, which looks the same: ask for more where it does not.
     pub integrity: Weight,
 }
 
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn what_nobody_writes_is_what_the_judge_has_by_itself() {
         let (spec, plan) = (AnalysisSpec::default(), graylane_analysis::Plan::default());
-        assert_eq!((spec.fallbacks.0.as_str(), spec.integrity.0.as_str()), ("5%", "95%"));
+        assert_eq!((spec.fallbacks.0.as_str(), spec.integrity.0.as_str()), ("5%", "55%"));
         assert_eq!((spec.tolerance.relative.0.as_str(), spec.tolerance.absolute.0.as_str()), ("20%", "0.3%"));
         assert_eq!(spec.warmup.millis(), Ok(plan.warm_up_ms));
     }

@@ -128,3 +128,14 @@ fn a_release_that_asks_for_less_integrity_goes_on_although_the_lane_gets_lost() 
         assert_eq!(grown.analysis["canary"].outcome, Outcome::Pass, "{setting}");
     }
 }
+
+#[test]
+fn a_release_that_asks_for_more_integrity_is_paused_where_a_fifth_gets_lost() {
+    let traffic = Traffic::of(500.0).dropping(0.2);
+    let mut story = Story::under(&through_stable(""), traffic.clone());
+    assert_eq!(story.until_weight("canary=50%").analysis["canary"].outcome, Outcome::Pass);
+    let mut strict = Story::under(&through_stable("integrity: 90%"), traffic);
+    let reason = |status: &Status| status.pause.as_ref().map(|pause| pause.reason);
+    let held = strict.until("a hold", |status| reason(status) == Some(PauseReason::Judgement));
+    assert!(held.message.contains("orders does not hand the lane on") && held.failure.is_none(), "{}", held.message);
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arm::real;
 use super::portion::Portion;
-use super::share::Share;
+use super::share::{Share, around};
 use crate::STABLE;
 use crate::counts::{Cohort, Direction, Interval, Pick, Source};
 use crate::plan::Plan;
@@ -117,9 +117,9 @@ impl Health {
                 lane / (lane + real(stable_in) + (1.0 - kept) * real(lane_in))
             };
             let share = self.lost.entry(workload.to_owned()).or_default();
-            let floor = plan.integrity_floor;
-            if lane_in > 0 && floor > 0.0 {
-                share.bet(lane_out, lane_out + stable_out, expected(floor), expected(floor / 3.0));
+            if lane_in > 0 && plan.integrity_floor > 0.0 {
+                let (above, below) = around(plan.integrity_floor);
+                share.bet(lane_out, lane_out + stable_out, expected(above), expected(below));
             }
         }
         self.lost.retain(|_, share| *share != Share::default());

@@ -18,6 +18,16 @@ const MOST: f64 = 12.0;
 #[serde(transparent)]
 pub struct Share(Nats);
 
+/// The two shares between which a bet gains below `floor` and loses above it: it stands still at their logarithmic
+/// mean, which is next to their geometric one. As far from each other as leaves room to 1, because a wide bet is a
+/// quick one. `floor` is above 0; where more is asked for than nineteen of twenty, a bet that narrow would take an hour.
+pub fn around(floor: f64) -> (f64, f64) {
+    let floor = floor.min(0.95);
+    let widest = (1.0 - (1.0 - floor) / 8.0) / floor;
+    let factor = widest.min(1.75);
+    (floor * factor, floor / factor)
+}
+
 // === impl Share ===
 
 impl Share {

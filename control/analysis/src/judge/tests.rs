@@ -132,6 +132,31 @@ fn a_workload_that_drops_the_lane_is_named() {
     assert!(verdict.reason.starts_with("auth "), "{}", verdict.reason);
 }
 
+/// Whether a release is paused for a workload that keeps so many percent of the lane's calls.
+fn is_lost(percent: u64, floor: f64) -> bool {
+    use crate::counts::{Direction, Source};
+    let plan = Plan { integrity_floor: floor, ..plan() };
+    let verdict = altered(240, &plan, |interval| {
+        let mut put = |lane: &str, direction, source, calls| {
+            interval.contexts.insert(("auth".into(), lane.into(), direction, source), calls);
+        };
+        put("canary", Direction::Inbound, Source::Header, 100);
+        put(STABLE, Direction::Inbound, Source::None, 900);
+        put("canary", Direction::Outbound, Source::Header, percent);
+        put(STABLE, Direction::Outbound, Source::None, 1_000 - percent);
+    });
+    verdict.pause == Some(PauseCause::Integrity)
+}
+
+#[test]
+fn below_its_floor_lost_integrity_pauses_and_above_it_does_not() {
+    for (floor, below, above) in [(0.2, 10, 30), (0.55, 45, 65), (0.8, 70, 90), (0.9, 80, 95), (0.95, 90, 98)] {
+        assert!(is_lost(below, floor) && !is_lost(above, floor), "{floor}");
+    }
+    assert!(is_lost(90, 1.0) && !is_lost(100, 1.0), "all of them");
+    assert!(!is_lost(1, 0.0), "nobody looks");
+}
+
 #[test]
 fn the_handbooks_rule_fails_on_the_second_bad_window_in_a_row() {
     let plan = Plan { method: crate::Method::Consecutive, ..plan() };
