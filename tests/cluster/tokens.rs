@@ -33,9 +33,12 @@ fn smoke_accounts_that_may_ask_are_answered_and_nobody_else_is() {
         api.answers(None, 401)?;
         controller.was_never_forbidden()?;
         without_the_right_to_review(bed, &api, &asker)?;
-        let log = controller.part.log();
-        ensure!(log.contains("tokens cannot be reviewed") && log.contains("tokenreviews"), "{log}");
-        Ok(())
+        // Lines are written beside the answers, and so a moment after them.
+        poll::until("the reason in the log", SOON, || {
+            let log = controller.part.log();
+            ensure!(log.contains("tokens cannot be reviewed") && log.contains("tokenreviews"), "{log}");
+            Ok(())
+        })
     });
 }
 
