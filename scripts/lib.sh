@@ -95,3 +95,15 @@ use_toolchain() {
   fi
   die "Rust $wanted is needed. Run: rustup toolchain install $wanted"
 }
+
+# with_figures NAME COMMAND...: shows and keeps what a command measures, in target/bench/NAME.json, also where it fails.
+# The command runs in a shell of its own.
+with_figures() {
+  local name=$1 lines=$ROOT/target/bench/$1.jsonl result=0
+  shift
+  mkdir -p "$ROOT/target/bench"
+  rm -f "$lines"
+  (export GRAYLANE_FIGURES=$lines && "$@") || result=$?
+  [ ! -s "$lines" ] || python3 "$ROOT/scripts/figures.py" "$lines" "$ROOT/target/bench/$name.json"
+  return $result
+}

@@ -15,16 +15,10 @@ set -euo pipefail
 main() {
   bed_components cluster
   ENVOY_BIN=$(scripts/envoy.sh newest)
-  GRAYLANE_FIGURES=$ROOT/target/bench/cluster.jsonl
-  export ENVOY_BIN GRAYLANE_FIGURES
-  mkdir -p "$ROOT/target/bench"
-  rm -f "$GRAYLANE_FIGURES"
+  export ENVOY_BIN
   # The short ones measure nothing, and wait more than they work.
   case ${SMOKE:-} in '' | 0 | no) ;; *) export RUST_TEST_THREADS=${RUST_TEST_THREADS:-3} ;; esac
-  local result=0
-  (run_in_bed cluster "$@") || result=$?
-  [ ! -s "$GRAYLANE_FIGURES" ] || python3 "$ROOT/scripts/figures.py" "$GRAYLANE_FIGURES" "$ROOT/target/bench/cluster.json"
-  return $result
+  with_figures cluster run_in_bed cluster "$@"
 }
 
 main "$@"

@@ -18,8 +18,7 @@ main() {
   ENVOY_BIN=$(scripts/envoy.sh newest)
   GRAYLANE_FILTER=$(scripts/build-filter.sh)
   GRAYLANE_FILTER_TRAP=$(scripts/build-filter.sh --features trap-on-demand --out graylane_filter_trap)
-  GRAYLANE_FIGURES=$ROOT/target/bench/mesh.jsonl
-  export ENVOY_BIN GRAYLANE_FILTER GRAYLANE_FILTER_TRAP GRAYLANE_FIGURES
+  export ENVOY_BIN GRAYLANE_FILTER GRAYLANE_FILTER_TRAP
   case ${SMOKE:-} in
     '' | 0 | no)
       GRAYLANE_PROBE=$(scripts/build-bench-modules.sh)/probe.wasm
@@ -28,12 +27,7 @@ main() {
       export RUST_TEST_THREADS=${RUST_TEST_THREADS:-1}
       ;;
   esac
-  mkdir -p "$ROOT/target/bench"
-  rm -f "$GRAYLANE_FIGURES"
-  local result=0
-  (run_in_bed mesh "$@") || result=$?
-  [ ! -s "$GRAYLANE_FIGURES" ] || python3 "$ROOT/scripts/figures.py" "$GRAYLANE_FIGURES" "$ROOT/target/bench/mesh.json"
-  return $result
+  with_figures mesh run_in_bed mesh "$@"
 }
 
 main "$@"

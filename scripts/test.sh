@@ -34,17 +34,6 @@ run_stage() {
   printf -- '--- %s took %d s\n' "$1" $((SECONDS - began))
 }
 
-# with_figures STAGE COMMAND...: shows and keeps what the tests of a command measure, also where one fails.
-with_figures() {
-  local stage=$1 lines=$ROOT/target/bench/$1.jsonl result=0
-  shift
-  mkdir -p "$ROOT/target/bench"
-  rm -f "$lines"
-  GRAYLANE_FIGURES=$lines "$@" || result=$?
-  [ ! -s "$lines" ] || python3 scripts/figures.py "$lines" "$ROOT/target/bench/$stage.json"
-  return $result
-}
-
 about_fmt() { echo "formatting"; }
 stage_fmt() { cargo fmt --all --check; }
 

@@ -71,10 +71,7 @@ fn what_only_graylane_can_check_is_said_by_the_controller_in_the_words_of_the_co
 fn of_two_groups_with_one_service_the_later_is_refused() {
     bed::tell(&Bed::cluster(), |bed| {
         let _controller = controller(bed)?;
-        for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
-            let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
-            bed.apply(&bed.graylane(&words)?.stdout)?;
-        }
+        apply_routes(bed)?;
         bed.apply(&release("summer", &json!({})).to_string())?;
         until(bed, "summer", "it is taken", |status| Ok(condition(status, "Valid")?["status"] == "True"))?;
         bed.apply(&release("winter", &json!({"carriedHeader": "x-winter"})).to_string())?;
@@ -91,10 +88,7 @@ fn of_two_groups_with_one_service_the_later_is_refused() {
 fn smoke_a_release_whose_gateways_are_elsewhere_or_do_not_take_part_is_refused_until_they_do() {
     bed::tell(&Bed::cluster(), |bed| {
         let _controller = controller(bed)?;
-        for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
-            let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
-            bed.apply(&bed.graylane(&words)?.stdout)?;
-        }
+        apply_routes(bed)?;
         let at = |namespace: &str| json!({"entry": {"gateways": [{"namespace": namespace}]}});
         for (name, namespace, words) in [
             ("typo", "egde", "no gateway runs in namespace `egde`; name the namespace in which"),
@@ -122,10 +116,7 @@ fn smoke_a_release_whose_gateways_are_elsewhere_or_do_not_take_part_is_refused_u
 fn a_release_that_would_write_to_the_root_namespace_is_refused_before_anything_is_written() {
     bed::tell(&Bed::cluster(), |bed| {
         let _controller = controller(bed)?;
-        for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
-            let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
-            bed.apply(&bed.graylane(&words)?.stdout)?;
-        }
+        apply_routes(bed)?;
         bed.apply("{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}")?;
         let gateway = APPLICATION.split("---").find(|one| one.contains("name: gateway, namespace: edge"));
         bed.apply(&gateway.context("a gateway")?.replace("namespace: edge", "namespace: istio-system"))?;
@@ -152,10 +143,7 @@ fn a_release_that_would_write_to_the_root_namespace_is_refused_before_anything_i
 fn services_of_other_data_planes_of_istio_are_refused_until_they_have_sidecars() {
     bed::tell(&Bed::cluster(), |bed| {
         let _controller = controller(bed)?;
-        for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
-            let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
-            bed.apply(&bed.graylane(&words)?.stdout)?;
-        }
+        apply_routes(bed)?;
         let pod = bed.kubectl(&["get", "pods", "-n", "shop", "-l", "app=orders", "-o", "name"])?.stdout;
         let pod = pod.lines().next().context("a pod")?.to_owned();
         bed.kubectl(&["label", "service", "orders", "-n", "shop", "istio.io/use-waypoint=way"])?;
@@ -195,6 +183,15 @@ fn controller(bed: &Bed) -> Result<Part> {
     let any = "127.0.0.1:0";
     let args = ["controller", "--module", "/module.wasm", "--metrics-address", any, "--health-address", any];
     bed.graylane_as("controller", bed.kubeconfig(), &args)
+}
+
+/// The routes and subsets of that service, as they are generated.
+fn apply_routes(bed: &Bed) -> Result<()> {
+    for kind in [&["virtualservice", "--canary"][..], &["destinationrule"]] {
+        let words = [&["generate"], kind, &["orders", "-n", "shop", "--subset", "stable,canary"]].concat();
+        bed.apply(&bed.graylane(&words)?.stdout)?;
+    }
+    Ok(())
 }
 
 /// A kind of Istio that takes anything: no istiod is here to read it.

@@ -43,6 +43,9 @@ const PLAIN: &str = "plain.example.com";
 /// The host whose weights are changed in a VirtualService that only gateways have.
 const EDGE: &str = "edge.example.com";
 
+/// The service whose weights are changed.
+const ORDERS: &str = "orders.shop.svc.cluster.local";
+
 /// A second gateway, by Istio's agent.
 const AGENT: &str = "gateway-agent";
 /// It, and a route with weights of its own.
@@ -95,7 +98,7 @@ fn fifty_changes_of_weight_disturb_nobody_and_are_as_quick_as_a_route_change() {
             "0, 0, 0",
             failed == 0 && before.len() == after.len() && changed.is_empty(),
         );
-        pairs.tell("", 15.0, judge_cost)?;
+        pairs.tell("", 15.0)?;
         disturbed.with_context(|| format!("{changed:?}"))
     })
 }
@@ -108,7 +111,7 @@ fn a_change_of_weight_takes_little_longer_than_a_route_change_before_any_filter_
         let pairs = bed.block_on(changes.pairs())?;
         let (served, failed) = traffic.stop(bed)?;
         ensure!(failed == 0, "{failed} of {served} requests failed");
-        pairs.tell(", a probe module", 6.0, judge_cost)
+        pairs.tell(", a probe module", 6.0)
     })
 }
 
@@ -124,11 +127,8 @@ enum Way {
 }
 
 /// How long changes took until the first answer that shows them, in milliseconds, by way and gateway.
-type Took = [[Vec<f64>; 2]; 3];
-
-/// How long fifty changes took of each way.
 #[derive(Default)]
-struct Pairs(Took);
+struct Pairs([[Vec<f64>; 2]; 3]);
 
 /// What is changed, and by whom it is seen.
 struct Changes {
@@ -219,7 +219,7 @@ impl Changes {
 
     /// Lets `orders` be asked for as [`PLAIN`] too.
     async fn own_host(&self) -> Result<()> {
-        let hosts = ["orders.shop.svc.cluster.local", HOST, PLAIN];
+        let hosts = [ORDERS, HOST, PLAIN];
         self.virtual_service("orders", json!({"hosts": hosts, "http": own_routes(0)})).await
     }
 
@@ -262,19 +262,18 @@ impl Changes {
 
 /// The routes of `orders` as the shop has them, behind one for [`PLAIN`] with canary at so many percent.
 fn own_routes(share: u32) -> Value {
-    let host = "orders.shop.svc.cluster.local";
     let headers = json!({"request": {"remove": ["x-graylane-route"]}});
     json!([
         {"match": [{"authority": {"exact": PLAIN}}], "route": weighted(share)},
         {"name": "graylane-canary", "match": [{"headers": {"x-graylane-route": {"exact": "canary"}}}], "headers": headers,
-         "route": [{"destination": {"host": host, "subset": "canary"}}]},
-        {"name": "stable", "headers": headers, "route": [{"destination": {"host": host, "subset": "stable"}}]},
+         "route": [{"destination": {"host": ORDERS, "subset": "canary"}}]},
+        {"name": "stable", "headers": headers, "route": [{"destination": {"host": ORDERS, "subset": "stable"}}]},
     ])
 }
 
 /// Both versions of `orders`, canary at so many percent.
 fn weighted(share: u32) -> Value {
-    let to = |subset: &str, weight: u32| json!({"destination": {"host": "orders.shop.svc.cluster.local", "subset": subset}, "weight": weight});
+    let to = |subset: &str, weight: u32| json!({"destination": {"host": ORDERS, "subset": subset}, "weight": weight});
     json!([to("stable", 100 - share), to("canary", share)])
 }
 
@@ -295,13 +294,10 @@ async fn at(connection: &mut Connection, host: &str) -> Result<String> {
 
 // === impl Pairs ===
 
-/// What becomes of a figure that misses its bound.
-type Judge = fn(&str, String, &str, bool) -> Result<()>;
-
 impl Pairs {
     /// Notes all of it; the median of the differences to the service's own VirtualService is held to a bound in
     /// milliseconds.
-    fn tell(&self, by: &str, most: f64, judge: Judge) -> Result<()> {
+    fn tell(&self, by: &str, most: f64) -> Result<()> {
         let mut judged = Ok(());
         for (index, gateway) in ["plain Envoy", "Istio's agent"].into_iter().enumerate() {
             let [lane, route, edge] = &self.0.each_ref().map(|way| &way[index]);
@@ -321,7 +317,7 @@ impl Pairs {
             let value = format!("{median:.1} ms of {pairs} pairs");
             let wanted = format!("at most {most} ms");
             let figure = name("median of the paired differences to the service's own VirtualService");
-            judged = judged.and(judge(&figure, value, &wanted, median <= most));
+            judged = judged.and(judge_cost(&figure, value, &wanted, median <= most));
         }
         judged
     }

@@ -94,10 +94,10 @@ fn of_service(world: &World, release: &Release, path: &str, service: &str, findi
             "name a Kubernetes service of the release's namespace".into(),
         );
     }
-    if let Some(why) = world.unserved(namespace, service) {
+    let pods = world.pods_of(namespace, service);
+    if let Some(why) = world.unserved(namespace, service, &pods) {
         return add(why, "use sidecars for the workloads of a release, or leave the service out".into());
     }
-    let pods = world.pods_of(namespace, service);
     if pods.is_empty() {
         return add(format!("service `{service}` has no pods"), "start its workload, or leave the service out".into());
     }

@@ -139,8 +139,8 @@ impl World {
 
     /// Why a service is not served: Istio's other data planes have no sidecars, or a proxy between them that has no
     /// filter. A pod shows too that its namespace is in ambient mode.
-    pub fn unserved(&self, namespace: &str, service: &str) -> Option<String> {
-        let pods = self.pods_of(namespace, service);
+    /// `pods` are those of the service.
+    pub fn unserved(&self, namespace: &str, service: &str, pods: &[Arc<Pod>]) -> Option<String> {
         if let Some(pod) = pods.iter().find(|pod| is_ambient(pod.labels()) || is_redirected(pod.annotations())) {
             return Some(format!("pod {} of `{service}` is in ambient mode: {}", pod.name_any(), unserved::AMBIENT));
         }

@@ -66,20 +66,20 @@ fn a_document_that_comes_back_counts_as_the_newest() {
     assert_eq!(first.metric(&stat("graylane_config_generation{role=gateway}")), 7);
 }
 
-/// The proxy of one VM, seconds after `before` was configured there.
-fn later(before: &Proxy, seconds: u64, generation: u64) -> Proxy {
-    let next = Proxy::on(Rc::clone(&before.host.shared), &of_generation(generation), &[]);
-    next.host.now_ns.set(before.host.now_ns.get() + seconds * 1_000_000_000);
-    next
+/// A document, the one that replaced it on its VM a minute later, and who speaks there: roots 1 and 2.
+fn replaced() -> (Proxy, Proxy, InForce<FakeHost>) {
+    let old = Proxy::new(&of_generation(7));
+    let new = Proxy::on(Rc::clone(&old.host.shared), &of_generation(8), &[]);
+    new.host.now_ns.set(old.host.now_ns.get() + 60_000_000_000);
+    let mut in_force = InForce::new();
+    in_force.configured(1, &old.active);
+    in_force.configured(2, &new.active);
+    (old, new, in_force)
 }
 
 #[test]
 fn a_request_that_still_meets_the_document_before_brings_it_back_no_more() {
-    let old = Proxy::new(&of_generation(7));
-    let new = later(&old, 60, 8);
-    let mut in_force = InForce::new();
-    in_force.configured(1, &old.active);
-    in_force.configured(2, &new.active);
+    let (old, new, mut in_force) = replaced();
     old.active.retire();
     old.host.now_ns.set(new.host.now_ns.get() + 1_000_000);
     in_force.begins(1, &old.active);
@@ -89,11 +89,7 @@ fn a_request_that_still_meets_the_document_before_brings_it_back_no_more() {
 
 #[test]
 fn a_document_pushed_again_is_in_force_with_its_first_new_stream() {
-    let old = Proxy::new(&of_generation(7));
-    let new = later(&old, 60, 8);
-    let mut in_force = InForce::new();
-    in_force.configured(1, &old.active);
-    in_force.configured(2, &new.active);
+    let (old, new, mut in_force) = replaced();
     old.active.retire();
     old.host.now_ns.set(new.host.now_ns.get() + 3_000_000_000);
     in_force.begins(1, &old.active);
@@ -115,11 +111,7 @@ fn roles_of_one_vm_leave_each_other_their_places() {
 
 #[test]
 fn where_the_last_document_is_gone_another_one_is_in_force_at_once() {
-    let old = Proxy::new(&of_generation(7));
-    let new = later(&old, 60, 8);
-    let mut in_force = InForce::new();
-    in_force.configured(1, &old.active);
-    in_force.configured(2, &new.active);
+    let (old, new, mut in_force) = replaced();
     old.host.now_ns.set(new.host.now_ns.get());
     drop(new.active);
     in_force.begins(1, &old.active);
